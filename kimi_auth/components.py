@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from kimi_auth.credential.ports import UNSAVED_ONE_SHOT_S, Ports
 from kimi_auth.credential.single_flight import has_main_ended, is_ending
 from kimi_auth.credential.token_lifecycle import CredentialHooks
 from kimi_auth.errors import ConfigError, KimiAuthError
+from kimi_auth.given_tokens import GivenTokens
 from kimi_auth.machine import Observer, recorder_from_environ
 from kimi_auth.models import static_key
 from kimi_auth.models.platform_config import ConfigLeftAlone, PlatformConfig
@@ -45,8 +45,6 @@ log: logging.Logger = logging.getLogger("kimi_auth.session")
 __all__ = ["Components"]
 
 DEVICE_ID = "X-Msh-Device-Id"
-UNSERVED_MAX = 16
-"""So many of the newest tokens are remembered for clients that are attached later."""
 
 
 class Components(ChosenLogin):
@@ -81,7 +79,7 @@ class Components(ChosenLogin):
         self.host_clock: Clock = self.clock
         self.stores: Callable[[str], CredentialStore] | None = stores
         self.is_alone: bool = store is not None
-        self._unserved: deque[str] = deque(maxlen=UNSERVED_MAX)
+        self._given_tokens = GivenTokens()
         if not has_given_store and self.platform.oauth and (url := self.environ.get(STORE, "").strip()):
             store, renewing = self.elsewhere(url)
             server = server or renewing
@@ -191,18 +189,14 @@ class Components(ChosenLogin):
         """The running clients that are served."""
         from kimi_auth.clients import Targets
 
-        made = Targets(self.static_key, origin=self.platform.api_base)
-        for token in self._unserved.copy():
-            made.inject(token)  # to none yet: a client that was made with one of them has no key of its own
-        return made
+        return Targets(self.static_key, origin=self.platform.api_base, given=self._given_tokens)
 
     def serve(self, token: str) -> None:
         """Gives running clients the access token to use from now on, "" for none. A process that never had one loads
         nothing for it: that took half of the time in which a waiter gets the token of another process."""
+        self._given_tokens.add(token)
         if "targets" in vars(self):
             self.targets.inject(token)
-        else:
-            self._unserved.append(token)
 
     def static_key(self) -> str:
         """The API key that config.toml has for the platform, "" for none or where it cannot be read. A given credential has

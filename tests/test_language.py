@@ -16,6 +16,14 @@ NO_TOKEN = tr("nothing in {location}", location=tr("the file {path}", path="/a/b
 IN_CHINESE = "文件 /a/b 中没有内容"
 
 
+def test_a_list_of_any_length() -> None:
+    """Thousands of names are said and pickled like two."""
+    names = [f"n{number}" for number in range(5_000)]
+    said = listed(names)
+    assert said == ", ".join(names)
+    assert spoken(pickle.loads(pickle.dumps(said)), "zh") == "、".join(names)
+
+
 def test_a_sentence_is_english_text() -> None:
     """A log, JSON and a comparison get the English text; the values are filled in, with their formats."""
     said = tr("{host} cannot be reached{said}", host="h", said=tr(": {reason}", reason=12))

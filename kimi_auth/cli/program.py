@@ -60,8 +60,8 @@ HOMES = {
 }
 """The module of each command, in the order of the help."""
 
-NARROW = 52
-"""Typer writes its help for this many columns at least; a narrower terminal would break it anywhere."""
+NARROW, NARROWEST = 52, 20
+"""Typer writes its help for the first many columns at least, for the second where the terminal has fewer; it would break it anywhere."""
 
 FORM: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 """How every command looks and fails: with our own messages."""
@@ -156,7 +156,7 @@ def obey(args: list[str], out: Terminal) -> object:
     """Runs the command line and returns what its command returns: an exit status, or None for 0."""
     try:
         columns = shutil.get_terminal_size().columns
-        width = columns - 2 if columns < NARROW else None
+        width = max(columns - 2, NARROWEST) if columns < NARROW else None
         return program().main(args, prog_name=PROGRAM, standalone_mode=False, obj=out, terminal_width=width)
     except UsageError as error:
         return _usage(error, args, out)

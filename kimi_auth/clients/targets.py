@@ -7,14 +7,13 @@ there is one. How a client takes a token is in `kinds`, which is loaded with the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kimi_auth.given_tokens import GivenTokens
 from kimi_auth.support.loops import running_loop
 
 from .origins import bearer_origin
@@ -25,8 +24,6 @@ if TYPE_CHECKING:  # most processes that renew have no running client
     from .kinds import Kind
 
 __all__ = ["Targets"]
-
-TOKENS_REMEMBERED = 256
 
 _log = logging.getLogger("kimi_auth.clients")
 
@@ -54,16 +51,17 @@ class Targets:
     token comes from another thread; everything else is served in the thread that injects.
 
     `static_key` gives the API key for clients that have none of their own after a sign-out, "" for none. `origin`
-    is a URL at the only origin that gets tokens and that key.
+    is a URL at the only origin that gets tokens and that key. `given`: the tokens that were handed out before.
     """
 
-    def __init__(self, static_key: Callable[[], str] = lambda: "", *, origin: str | None = None) -> None:
+    def __init__(
+        self, static_key: Callable[[], str] = lambda: "", *, origin: str | None = None, given: GivenTokens | None = None
+    ) -> None:
         self._static_key = static_key
         self._home = bearer_origin(origin) if origin is not None else ""
         self._lock = threading.RLock()  # a finalizer that detaches may run at any allocation
         self._attached: list[_Attached] = []
-        self._token: str | None = None
-        self._given: deque[bytes] = deque(maxlen=TOKENS_REMEMBERED)
+        self._given = GivenTokens() if given is None else given
 
     def __len__(self) -> int:
         """How many are attached and alive."""
@@ -84,7 +82,7 @@ class Targets:
                 entry = _attached(target, kind)
                 self._attached.append(entry)
             key = entry.kind.read(target)
-            if not self._is_token(key):
+            if key not in self._given:
                 entry.static = key
             entry.times += 1
             entry.has, entry.loop = None, running_loop()
@@ -107,10 +105,7 @@ class Targets:
         Returns the problems, one sentence each and logged as well; a target that fails costs the others nothing and gets
         the token again next time. A target that has this token already is left alone.
         """
-        with self._lock:
-            if token and token != self._token:
-                self._given.append(_digest(token))
-            self._token = token
+        self._given.add(token)
         here = running_loop()
         return [problem for entry in self._living() if (problem := self._serve(entry, here))]
 
@@ -135,13 +130,13 @@ class Targets:
         from .kinds import goes_to
 
         with entry.lock:
-            token, target = self._token, entry.ref()
+            token, target = self._given.newest, entry.ref()
             if token is None or target is None or not entry.times or entry.has == token:
                 return ""
             entry.has = token  # before the call, which may inject again
             try:
                 # A key that was an access token ends with the login that it came from.
-                own = "" if self._is_token(entry.static) else entry.static
+                own = "" if entry.static in self._given else entry.static
                 needs_key = not token and not own and entry.kind.is_client
                 secret = self._static_key() if needs_key else token
                 if not goes_to(self._home, entry.kind, target):
@@ -155,11 +150,6 @@ class Targets:
                 return problem
             return ""
 
-    def _is_token(self, key: str | None) -> bool:
-        """Whether this was injected at some time, so it is not the client's static key; a header counts as what it
-        bears."""
-        return key is not None and _digest(key.removeprefix("Bearer ")) in self._given
-
 
 def _attached(target: object, kind: Kind) -> _Attached:
     from .kinds import name_of
@@ -169,10 +159,6 @@ def _attached(target: object, kind: Kind) -> _Attached:
         with contextlib.suppress(TypeError):  # a class with __slots__ and without __weakref__ is held, too
             ref = weakref.ref(target)
     return _Attached(ref, kind, f"{kind.name} {name_of(target)}")
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _where(error: Exception) -> str:

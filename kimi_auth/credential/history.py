@@ -36,8 +36,8 @@ LINES_MAX = 200
 BYTES_MAX = LINES_MAX * 500
 """Read limit: larger than any file written here."""
 
-SERVED = "refreshing", "changed"
-"""The step of a walk that waited for the lock and got another process's pair. If that is fresh, nothing is kept: a herd's waiters
+WRITING = {"claiming", "reclaiming", "committing"}
+"""States of a walk that writes. One without them that ends fresh was served by another process, and is not kept: a herd's waiters
 would evict the walk of the one that renewed, and write a file each before they hand out the token."""
 
 UNFINISHED = "unfinished"
@@ -120,7 +120,7 @@ class WalkHistory:
 
     def _keep(self, walk: Walk, machine: Machine) -> None:
         end = walk.ended_in(machine) if walk.machine == machine.name else ""
-        if end == "fresh" and any((step.source, step.event) == SERVED for step in walk.traced):
+        if end == "fresh" and WRITING.isdisjoint(step.source for step in walk.traced):
             return
         lines = [traced.line() for traced in walk.traced]
         if len(lines) > LINES_MAX:

@@ -109,10 +109,11 @@ def joined(separator: str, parts: Iterable[str]) -> Sentence:
 
 def listed(names: Iterable[str]) -> str:
     """Names one after the other, "a, b, c"; Chinese has a mark of its own between the members of a list."""
-    said = ""
-    for name in names:
-        said = tr("{names}, {name}", names=said, name=name) if said else name
-    return said
+    members = tuple(names)
+    if len(members) < 2:
+        return members[0] if members else ""
+    half = len(members) // 2  # one inside the other, a thousand names would be a thousand calls deep
+    return tr("{names}, {name}", names=listed(members[:half]), name=listed(members[half:]))
 
 
 def recalled(text: str, templates: Iterable[str], patterns: Mapping[str, str], deep: int = RECALLED_DEEP) -> str:

@@ -139,8 +139,9 @@ def _sentence(row: Row[object], response: RawResponse, message: str) -> str:
 def _message(response: RawResponse, error: str, description: str) -> str:
     """The message of the server, or else of the network."""
     if error:
-        said = clean(error, _CODE_SHOWN_MAX) + (f": {description.removesuffix('.')}" if description else "")
-        return clean(redact(said, response.secrets, guess=True))
+        said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")
+        shown = clean(redact(said, response.secrets, guess=True))
+        return shown if shown.endswith("..") else shown.removesuffix(".")
     if response.failure is not None:
         return clean(redact(response.message, response.secrets))
     if response.coding in COMPRESSION:

@@ -21,4 +21,4 @@ TEMPLATES = (
 
 def sentence_of(text: str) -> str:
     """The sentence of the table of exchanges that was kept as `text`; other text as it is."""
-    return recalled(text, TEMPLATES, {"said": "(?:: .*)?", "shown": "(?:: .*)?"})
+    return recalled(text, TEMPLATES, {"host": r"[^\s()]+", "said": "(?:: .*)?", "shown": "(?:: .*)?"})

@@ -344,6 +344,15 @@ def test_the_help_fits(kimi: Callable[..., Said], monkeypatch: pytest.MonkeyPatc
     assert max(map(len, said.splitlines())) <= 40, said
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_the_help_of_a_terminal_that_has_hardly_a_width(
+    kimi: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """It is written for a terminal of a few more columns."""
+    monkeypatch.setenv("COLUMNS", f"{columns}")
+    assert kimi("status", "--help").status == 0
+
+
 @pytest.fixture
 def window(tmp_path: Path) -> Iterator[Callable[[int], tuple[Screen, Emulator]]]:
     """`window(columns)` opens a terminal with a shell, Chinese, before an emulator whose person approves on a page; and gives both."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_auth.support.imports import YOUNG, undisturbed
+from kimi_auth.support.imports import NEVER, YOUNG, undisturbed
 
 SLOW = """
 import threading
@@ -104,6 +104,37 @@ def test_the_program_s_own_thresholds_come_back(thresholds: None, theirs: tuple[
     """Collection is never made more frequent, stays off where a program turned it off, and is as before after an error."""
     gc.set_threshold(*theirs)
     with suppress(ImportError), undisturbed():
-        assert gc.get_threshold() == (meanwhile, *theirs[1:])
+        assert gc.get_threshold() == (meanwhile, theirs[1], NEVER)
         raise ImportError
     assert gc.get_threshold() == theirs
+
+
+def test_thresholds_that_a_program_sets_meanwhile_stay(thresholds: None) -> None:
+    """Another thread's `gc.set_threshold` while modules are loaded is the program's last word."""
+    with undisturbed():
+        gc.set_threshold(50_000, 50, 100)
+    assert gc.get_threshold() == (50_000, 50, 100)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="collections are incremental since Python 3.14")
+def test_a_full_collection_that_is_due_waits(thresholds: None) -> None:
+    """A program that has run for a while brings a count at its limit: modules that are loaded do not make it a collection of all."""
+    gc.set_threshold(700, 10, 10)
+    gc.collect()
+    for _ in range(12):
+        gc.collect(1)
+    assert gc.get_count()[2] > 10
+    full: list[int] = []
+
+    def watch(phase: str, info: dict[str, int]) -> None:
+        if (phase, info["generation"]) == ("start", 2):
+            full.append(1)
+
+    gc.callbacks.append(watch)
+    try:
+        with undisturbed():
+            kept = [[number] for number in range(100_000)]
+            seen = len(full)
+    finally:
+        gc.callbacks.remove(watch)
+    assert (len(kept), seen) == (100_000, 0)

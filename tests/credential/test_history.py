@@ -108,15 +108,28 @@ def test_a_childs_end_is_not_the_walks(share: Path) -> None:
     assert [(one.machine, one.end) for one in kept.kept()] == [("token_lifecycle", "unfinished")]
 
 
-@pytest.mark.parametrize(("end", "count"), [("fresh", 0), ("revoked", 1)])
-def test_a_waiter_that_another_process_served(share: Path, end: str, count: int) -> None:
-    """A herd's waiters do not evict the walk of the one that renewed; one that waited and got nothing is kept."""
+@pytest.mark.parametrize(
+    ("claims", "got", "end", "count"),
+    [
+        (False, "changed", "fresh", 0),
+        (False, "adopted", "fresh", 0),
+        (False, "changed", "revoked", 1),
+        (True, "changed", "fresh", 1),
+    ],
+    ids=["while it waited", "under the lock", "nothing gained", "after an exchange of its own"],
+)
+def test_a_waiter_that_another_process_served(share: Path, claims: bool, got: str, end: str, count: int) -> None:
+    """A herd's waiters do not evict the walk of the one that renewed; one that got nothing, or that sent a token, is kept."""
     kept = WalkHistory(share)
     with kept.recording(LIFE, NO_OBSERVER) as observe:
         due = steps(LIFE, "expired", "renew", observe=observe)
         next(due)
+        if claims:
+            next(child := steps(OWN["token_refresh"], observe=observe))
+            child.send("renewable")
+            child.send("claimed")
         with suppress(StopIteration):
-            for event in ("changed", "injected", end):
+            for event in (got, "injected", end):
                 due.send(event)
     assert len(kept.kept()) == count
 

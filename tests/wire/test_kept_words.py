@@ -29,7 +29,9 @@ def test_every_sentence_comes_back(template: str) -> None:
     assert re.search("[\u4e00-\u9fff：，]", spoken(found, "zh"))
 
 
-@pytest.mark.parametrize("text", ["", "ended", "a server's own words: with a colon"])
+@pytest.mark.parametrize(
+    "text", ["", "ended", "a server's own words: with a colon", "Your administrator ended the login"]
+)
 def test_other_text_stays(text: str) -> None:
     """What no table says is no sentence."""
     assert sentence_of(text) == text
@@ -40,3 +42,10 @@ def test_other_text_stays(text: str) -> None:
 def test_text_that_looks_like_many_sentences(part: str) -> None:
     """A server's text of any form is found whole, however many of our sentences it seems to have inside one another."""
     assert sentence_of(part * 600) == part * 600
+
+
+def test_words_of_a_server_are_not_ours() -> None:
+    """What a server says in a sentence of ours stays as it said it, though it reads like another one of ours."""
+    said = sentence_of("auth.example returned a server error (HTTP 503): the proxy ended the login: call 555")
+    assert isinstance(said, Sentence)
+    assert "the proxy ended the login: call 555" in spoken(said, "zh")

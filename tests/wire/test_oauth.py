@@ -101,6 +101,22 @@ def test_an_echoed_client_secret_never_shows(world: Any, request_name: str, meth
     assert base64.b64encode(f"client:{secret}".encode()).decode() not in shown
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("No such client.", "no such client"), ("Please wait...", "please wait..."), ("bad client hunter2.", "hunter")],
+)
+def test_a_final_full_stop(world: Any, said: str, shown: str) -> None:
+    """A server's sentence loses it, but never before a secret that ends in one was looked for."""
+    answer = world(
+        httpx.Response(400, json={"error": "invalid_client", "error_description": said}),
+        client_secret="hunter2.",
+        auth_method="client_secret_post",
+    ).ask("exchange", "x-token-x")
+    message = f"{answer.error}".lower()
+    assert (shown in message) is (shown != "hunter")
+    assert not message.endswith("client.")
+
+
 def test_scope_is_sent_when_the_platform_has_one(world: Any) -> None:
     """A scope goes with the code request and nothing else."""
     it = world(OK)

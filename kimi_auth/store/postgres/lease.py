@@ -103,15 +103,15 @@ def take_here(place: Place, patience_s: float | None, give_up: Callable[[], bool
 
 
 def _try(place: Place, me: Owner) -> PostgresHold | None:
-    """One try, and another where the first shows a holder that has ended."""
+    """One try, and another where a look shows that its holder has ended, or has given the lease back meanwhile."""
     params = {"key": place.key, "holder": encode_owner(me, place.line.witness), "dead": _dead_fence(place, me)}
     since_s = place.line.clock.boottime_s()
     if not place.line.ask(sql.TAKE, params):
         place.line.look(place.key)
-        if (dead := _dead_fence(place, me)) is None:
+        if not _shows_free(place, me):
             return None
         since_s = place.line.clock.boottime_s()
-        if not place.line.ask(sql.TAKE, params | {"dead": dead}):
+        if not place.line.ask(sql.TAKE, params | {"dead": _dead_fence(place, me)}):
             return None
     row = place.row
     assert row is not None
@@ -131,6 +131,10 @@ def _is_free(place: Place, me: Owner) -> bool:
     """Whether another try makes sense, by a row that is current."""
     if not place.is_current() or not place.line.is_listening():
         place.line.look(place.key)
+    return _shows_free(place, me)
+
+
+def _shows_free(place: Place, me: Owner) -> bool:
     row = place.row
     return row is None or row.holding(place.passed_s) is None or _dead_fence(place, me) is not None
 

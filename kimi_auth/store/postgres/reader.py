@@ -6,6 +6,7 @@ working token waits for the one that a renewer installs, as it would wait for an
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -69,8 +70,10 @@ class PostgresReader(PostgresReading):
                 if self._line.problem is not None:
                     raise self._line.problem.reworded()
                 return
+            left_s = patience_s - (time.monotonic() - began_s) if patience_s is not None else math.inf
             with self._place.changed:
-                self._place.changed.wait(slice_s(time.monotonic() - began_s))
+                if self.stamp() == stamp:
+                    self._place.changed.wait(max(0.0, min(slice_s(time.monotonic() - began_s), left_s)))
 
     def _shown_snapshot(self, row: Row) -> Snapshot:
         snapshot = super()._shown_snapshot(row)
