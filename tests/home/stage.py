@@ -98,8 +98,8 @@ class Stage:
     def theirs(self, *args: str) -> subprocess.CompletedProcess[str]:
         return self.done(self.start_theirs(*args))
 
-    def ours(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return self.done(self.start_ours(*args))
+    def ours(self, *args: str, lasts_s: float = 0.0) -> subprocess.CompletedProcess[str]:
+        return self.done(self.start_ours(*args), lasts_s)
 
     def start_theirs(self, *args: str) -> subprocess.Popen[str]:
         return self.start([str(npm.tool("node")), str(PROGRAM), *args])
@@ -141,8 +141,8 @@ class Stage:
         )
 
     @staticmethod
-    def done(child: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        out, err = heard(child)
+    def done(child: subprocess.Popen[str], lasts_s: float = 0.0) -> subprocess.CompletedProcess[str]:
+        out, err = heard(child, lasts_s=lasts_s)
         return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 

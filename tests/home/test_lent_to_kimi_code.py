@@ -62,7 +62,7 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
             "-c",
             SEES_ONLY_THE_BOX + KIMI_CODE_TURN,
         ]
-        ran = stage.ours("lend", str(box), "--", *command)
+        ran = stage.ours("lend", str(box), "--", *command, lasts_s=TURN_S)
     finally:
         spy.end()
     counts = stage.emulator.state.counts
@@ -98,7 +98,7 @@ def test_lent_to_a_kimi_cli(
     spy = Spy(stage.environ["BOX"], stage.environ["HIDDEN"])
     spy.begin()
     try:
-        ran = stage.ours("lend", "--for", "kimi-cli", str(box), "--", *command)
+        ran = stage.ours("lend", "--for", "kimi-cli", str(box), "--", *command, lasts_s=TURN_S)
     finally:
         spy.end()
     said = [json.loads(line) for line in ran.stdout.splitlines()]

@@ -150,8 +150,11 @@ def ended(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> int:
     return process.returncode
 
 
-def heard(process: subprocess.Popen[AnyStr], said: AnyStr | None = None) -> tuple[AnyStr, AnyStr]:
-    """Says `said`, waits for a process's end, and gives what came from its standard output and error."""
+def heard(
+    process: subprocess.Popen[AnyStr], said: AnyStr | None = None, *, lasts_s: float = 0.0
+) -> tuple[AnyStr, AnyStr]:
+    """Says `said`, waits for a process's end, and gives what came from its standard output and error. `lasts_s`: how long the process
+    works on purpose, sleep included."""
 
     words = [said]  # given once: `communicate` goes on with them by itself, and takes none a second time
 
@@ -161,7 +164,7 @@ def heard(process: subprocess.Popen[AnyStr], said: AnyStr | None = None) -> tupl
         except subprocess.TimeoutExpired:
             return None
 
-    found = until(has_ended, f"the end of process {process.pid}")
+    found = until(has_ended, f"the end of process {process.pid}", PATIENCE_S + lasts_s)
     assert found is not None
     return found
 
