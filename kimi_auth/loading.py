@@ -20,7 +20,7 @@ TO_WALK = (
     *lock.BEFORE_LOCKS,
 )
 """The modules that every use of the stored login may need, but filelock; see `lock.load`."""
-TO_SERVE = tuple(f"kimi_auth.clients.{name}" for name in ("bearer", "keeper", "kinds", "targets"))
+TO_SERVE = tuple(f"kimi_auth.clients.{name}" for name in ("bearer", "keeper", "targets"))
 TO_ASK = (
     "kimi_auth.wire.models_api",
     "kimi_auth.wire.account_api",

@@ -1,7 +1,7 @@
 """The running clients that a token is injected into, and what each of them has.
 
 A client that had a static key when it was attached gets it back on "", any other client the one that `Targets` knows, if
-there is one. How a client takes a token is in `kinds`, which is loaded with the first that is attached.
+there is one. How each kind of client takes a token is in `kinds`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from kimi_auth.given_tokens import GivenTokens
 from kimi_auth.support.loops import running_loop
 
+from .kinds import Kind, goes_to, kind_of, name_of, refuse_elsewhere
 from .origins import bearer_origin
 
-if TYPE_CHECKING:  # most processes that renew have no running client
+if TYPE_CHECKING:
     import asyncio
-
-    from .kinds import Kind
 
 __all__ = ["Targets"]
 
@@ -72,8 +71,6 @@ class Targets:
 
         Attached twice, it is served once, until it is detached twice. Raises as `as_target`.
         """
-        from .kinds import kind_of, refuse_elsewhere
-
         kind = kind_of(target)
         refuse_elsewhere(kind, target, self._home)
         with self._lock:
@@ -127,8 +124,6 @@ class Targets:
 
     def _deliver(self, entry: _Attached) -> str:
         """Puts the newest token in, whichever call brought it: of two deliveries the later never puts an older one."""
-        from .kinds import goes_to
-
         with entry.lock:
             token, target = self._given.newest, entry.ref()
             if token is None or target is None or not entry.times or entry.has == token:
@@ -152,8 +147,6 @@ class Targets:
 
 
 def _attached(target: object, kind: Kind) -> _Attached:
-    from .kinds import name_of
-
     ref: Callable[[], object | None] = lambda: target  # noqa: E731
     if kind.is_client:
         with contextlib.suppress(TypeError):  # a class with __slots__ and without __weakref__ is held, too
