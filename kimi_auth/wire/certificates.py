@@ -20,6 +20,9 @@ VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUN
 """The first one that is set names the only trusted certificates. The last two are those of requests and curl, which are
 often all that a company's machine sets."""
 
+AUTHORITIES_MIN = 50
+"""A system with fewer authorities has none of its own (a slim container), or a company's only. Mozilla's are some 140."""
+
 _NAME_MAX = 45
 _CLOCK = frozenset({9, 10})
 _NAME = frozenset({62, 64})
@@ -40,8 +43,8 @@ def trusted() -> ssl.SSLContext:
     """The context of every connection of this process. Raises UnsendableError if the file that a variable names cannot be
     used.
 
-    Reading the system's authorities takes some 30 ms, longer than most requests: they are read once, and again when a
-    variable names another file or its file has changed. An event loop asks `are_read` first, and has a thread read them.
+    Reading a file of authorities takes some 30 ms, longer than most requests: it is read once, and again when a
+    variable names another file or its file has changed. An event loop asks `are_read` first, and has a thread read it.
     """
     global _read  # noqa: PLW0603 - one context for the process
     with _reading:
@@ -68,7 +71,8 @@ def _source() -> _Source:
 
 
 def _context() -> ssl.SSLContext:
-    # Not `truststore`: on Linux it loads the same system store as we do; on macOS it verifies after the handshake through
+    # The system's authorities, among which an administrator adds a company's own, and from which one is taken that is no
+    # longer trusted. Not `truststore`: on Linux it loads the same store; on macOS it verifies after the handshake through
     # the system's framework, which gives no names to show; and it would be one more package on every machine. Where only
     # the keychain knows a company's authority, SSL_CERT_FILE names it.
     name = _variable()
@@ -83,9 +87,14 @@ def _context() -> ssl.SSLContext:
             raise UnsendableError(
                 tr("the certificates in {name} cannot be used ({error})", name=name, error=reason_of(error))
             ) from None
+    elif directory := _searched():
+        # OpenSSL reads the one that a server's certificate names. All of them, from a file, are a sixth of the
+        # instructions of a process that renews once (250 of 1,490 million).
+        context = ssl.create_default_context(capath=directory)
     else:
-        context = ssl.create_default_context(cafile=_bundle())
-        context.load_default_certs()  # an administrator adds a company's own authority there
+        context = ssl.create_default_context()
+        if context.cert_store_stats()["x509_ca"] < AUTHORITIES_MIN and (bundle := _bundle()):
+            context.load_verify_locations(bundle)
     context.sslsocket_class, context.sslobject_class = _Socket, _Object
     return context
 
@@ -122,8 +131,20 @@ def _hint(code: int) -> str:
     return tr("if you trust that issuer, set SSL_CERT_FILE (or SSL_CERT_DIR) to its certificate in PEM form")
 
 
+def _searched() -> str:
+    """The directory in which OpenSSL finds the system's authorities by name (Debian, SUSE, Arch, Alpine); "" where it has
+    none that is complete."""
+    directory = ssl.get_default_verify_paths().openssl_capath
+    try:
+        # "002c0b4f.0": the hash of a subject, and a number. Images that were made small keep links whose files are gone.
+        known = [entry for entry in os.scandir(directory) if entry.name[8:] == ".0" and entry.is_file()]
+    except OSError:
+        return ""
+    return directory if len(known) >= AUTHORITIES_MIN else ""
+
+
 def _bundle() -> str | None:
-    """Mozilla's certificates, which httpx brings; httpx2 asks the system instead, and so do we where they are missing."""
+    """Mozilla's certificates, which httpx brings and httpx2 does not."""
     try:
         import certifi
     except ImportError:

@@ -13,6 +13,7 @@ from bench.report import Table, number
 from bench.surroundings import file_store, pair, sign_in, sign_in_at
 from bench.turns import Row, Turn, medians
 from kimi_auth.testing.emulator import Emulator
+from kimi_auth.wire.certificates import VARIABLES
 
 __all__ = ["cpu", "table"]
 
@@ -21,7 +22,7 @@ RENEWAL = "from kimi_auth.session import Session; print(Session(one_shot=True).a
 BARE = """
 import os, sys, httpx
 form = {"client_id": "17e5f671-d194-4dfb-9706-5516cb48c098", "grant_type": "refresh_token", "refresh_token": sys.argv[1]}
-with httpx.Client(trust_env=False, verify=httpx.create_ssl_context()) as client:  # certificates: as a variable says
+with httpx.Client(trust_env=False, verify=httpx.create_ssl_context()) as client:
     answer = client.post(os.environ["KIMI_CODE_OAUTH_HOST"] + "/api/oauth/token", data=form)
 answer.raise_for_status()
 print(answer.json()["access_token"])
@@ -65,13 +66,14 @@ def table(folder: Path, *, quick: bool = False) -> Table:
         for row in rows
     ]
     share = seconds["a renewal"] / seconds["a bare httpx script that does its POST"]
-    notes = [f"A renewal is {number(share)} times the bare script (target 1.15), which makes nothing durable and takes no lock.", "The record is an old one, without an issuer; KIMI_CODE_OAUTH_HOST names its host."]  # fmt: skip
+    notes = [f"A renewal is {number(share)} times the bare script (target 1.15), which makes nothing durable and takes no lock; it reads certifi's authorities, we look among the system's.", "The record is an old one, without an issuer; KIMI_CODE_OAUTH_HOST names its host."]  # fmt: skip
     return Table("At the door: CPU of whole processes", ("", "ms", "starts", "target"), figures, notes)
 
 
 def _environ(share_dir: Path) -> dict[str, str]:
-    """An environment in which bytecode is kept, as for everything that was installed."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """An environment in which bytecode is kept, as for everything that was installed, and no variable names authorities."""
+    out = {"PYTHONDONTWRITEBYTECODE", *VARIABLES}
+    kept = {name: value for name, value in os.environ.items() if name not in out}
     return {**kept, "KIMI_SHARE_DIR": str(share_dir)}
 
 

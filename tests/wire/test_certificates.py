@@ -8,11 +8,13 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,8 +24,8 @@ from house.patience import NO_LIMIT_S, joined
 from wire.sending import Send, in_loop, in_thread
 
 from kimi_auth.errors import ConfigError
-from kimi_auth.wire import Answer, Endpoints, LocatedClient, OAuthClient
-from kimi_auth.wire.certificates import VARIABLES
+from kimi_auth.wire import Answer, Endpoints, LocatedClient, OAuthClient, certificates
+from kimi_auth.wire.certificates import VARIABLES, trusted
 from kimi_auth.wire.failures import UntrustedError
 from kimi_auth.wire.request import Request
 
@@ -128,6 +130,7 @@ def serve(next_request: Any) -> Iterator[Callable[[Pair], Server]]:
 def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(certificates, "_read", None)  # what another test read
 
 
 def both_ways(test: Any) -> Any:
@@ -207,6 +210,83 @@ def _subject_hash(certificate: Path) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except OSError:
         pytest.skip("the program openssl is missing; run: apt-get install openssl")
+
+
+SYSTEM_HAS = 50
+"""Authorities of a system that has its own."""
+
+
+def system_of(folder: Path, names: Iterable[str], monkeypatch: pytest.MonkeyPatch, file: Path | None = None) -> None:
+    """A system whose OpenSSL looks for authorities in `folder`, under those names, and in `file`."""
+    paths = ssl.get_default_verify_paths()._replace(openssl_capath=str(folder))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    for name in names:
+        (folder / name).write_bytes(b"never read")
+
+    def defaults(context: ssl.SSLContext, *_: object) -> None:
+        context.load_verify_locations(file, folder)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", defaults)
+
+
+def some_names(count: int) -> list[str]:
+    return [f"{number:08x}.0" for number in range(count)]
+
+
+@both_ways
+def test_the_system_finds_an_authority_by_its_name(
+    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many authorities in a directory only the one that is asked for is read, and none of certifi's is trusted."""
+    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
+    folder.mkdir()
+    system_of(folder, some_names(SYSTEM_HAS - 1), monkeypatch)
+    (folder / f"{_subject_hash(pair.authority)}.0").write_bytes(pair.authority.read_bytes())
+    assert trusted().cert_store_stats()["x509"] == 0
+    response = send(post(serve(pair).url))
+    assert (response.failure, response.status) == (None, 200)
+    assert trusted().cert_store_stats()["x509"] == 1
+
+
+def only_few(folder: Path) -> Iterable[str]:
+    """A company's own, beside what `ls` shows of Debian's links by name."""
+    return [*some_names(SYSTEM_HAS - 1), *(f"Authority_{number}.pem" for number in range(SYSTEM_HAS))]
+
+
+def links_without_files(folder: Path) -> Iterable[str]:
+    for name in some_names(SYSTEM_HAS):
+        (folder / name).symlink_to(folder / "gone.pem")
+    return []
+
+
+def no_directory(folder: Path) -> Iterable[str]:
+    folder.rmdir()
+    return []
+
+
+@both_ways
+@pytest.mark.parametrize("fill", [only_few, links_without_files, no_directory])
+def test_a_system_without_authorities_of_its_own(
+    serve: Any,
+    send: Send,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fill: Callable[[Path], Iterable[str]],
+) -> None:
+    """certifi's are trusted beside the few that it has."""
+    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
+    folder.mkdir()
+    system_of(folder, fill(folder), monkeypatch, pair.authority)
+    assert trusted().cert_store_stats()["x509_ca"] > SYSTEM_HAS
+    response = send(post(serve(pair).url))
+    assert (response.failure, response.status) == (None, 200)
+
+
+def test_a_system_s_file_of_authorities_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has one file (Fedora before 43, conda), certifi is not read beside it."""
+    system_of(tmp_path, [], monkeypatch, Path(certifi.where()))
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    assert trusted().cert_store_stats()["x509_ca"] > SYSTEM_HAS
 
 
 def test_the_first_variable_counts(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
