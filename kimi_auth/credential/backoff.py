@@ -65,6 +65,7 @@ def retry_at_s(
     `is_blocked_now`: the login is blocked and retried once in 15 min, unless a person `insist`s. `own_retry_at_s`: the
     backoff that this walk set or waited out; it is ignored.
     """
+    # A person who asks for a new pair (`--refresh`) has perhaps just left the captive portal whose page was met.
     is_unrecognized = backoff.retry_at_s == backoff.unrecognized_retry_at_s
     times = (
         0.0 if insist and is_unrecognized else backoff.retry_at_s,
@@ -128,6 +129,7 @@ def after_unrecognized(
 def after_rejection(backoff: Backoff, fp: str, now_s: float) -> Backoff:
     """The backoff after the platform rejected the access token of pair `fp`. The delay of forced rotations starts again
     at 30 s once the last delay has been over for 15 min."""
+    # A server that drops tokens now and then is no URL that rejects every one: it gets the short delay again.
     calm = now_s > backoff.forced_retry_at_s + FORCED_MAX_S
     noted = backoff._replace(rejected_fp=fp, rejected_at_s=now_s)
     return noted._replace(forced=0, forced_retry_at_s=0.0) if calm else noted
@@ -142,6 +144,7 @@ def after_renewal(
     `life_s`: the new token's remaining life, 0.0 if it has none. The longest life seen is kept, until a token is
     `too_short` for the caller.
     """
+    # `forced` outlives a success: each rotation that a rejecting URL causes succeeds, and the next would follow at once.
     after = Backoff(
         renewed_at_s=now_s,
         forced=backoff.forced,

@@ -139,6 +139,7 @@ class Call(Generic[Result]):
             result = self._work()
         except BaseException as raised:  # noqa: BLE001 - not swallowed: every caller gets it
             failure = raised
+        # Done and its list of waiters change together: `join` after it would add a waiter that is never told.
         with self._gate:
             self.is_done = True
             waiters, self._waiters = self._waiters, []

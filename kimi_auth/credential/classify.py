@@ -62,10 +62,8 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
     if token is None or (token.is_empty and token.signed_out_at_s):
         return "absent", None
     if token.is_empty and view.claim.state == "staged":
-        return (
-            "expired",
-            None,
-        )  # the refusal that another program recorded came of our rotation: its answer is the login
+        # The refusal that another program recorded came of our rotation: its answer is the login.
+        return "expired", None
     if token.is_empty:
         return "revoked", Revoked(tr("the server ended this login: another program recorded it"))
     age = phase(token, now.age_s)  # by time only: a bearer that one URL rejects may work at all others
@@ -81,6 +79,7 @@ def classify(view: View, now: Now) -> tuple[InspectOutcome, KimiAuthError | None
     # While the token works, a backoff changes nothing for callers; it only keeps them from starting a renewal.
     if age == "expiring":
         return ("usable", error) if error else ("expiring", None)
+    # Before the claim: a pair that the server refuses is not in doubt, whatever the last try left behind.
     if is_blocked(backoff, snapshot.fp):
         return "blocked", blocked(backoff)
     if view.claim.state in {"interrupted", "in_flight"}:
@@ -131,6 +130,7 @@ def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) 
             bound=named[1],
         )
         return WrongIssuer(words)
+    # A Kimi CLI and kimi-code write no issuer, and drop the key of ours when they rewrite the record.
     owner = named[0] if named else built_in.rstrip("/")
     if owner == issuer.rstrip("/"):
         return None

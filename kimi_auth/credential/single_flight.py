@@ -100,6 +100,7 @@ class SingleFlight(Generic[Result]):
 
     def join(self, key: Hashable, work: Callable[[], Result]) -> Waiter[Result]:
         """A waiter for the call under `key` that is in flight, else for a new one that runs `work`."""
+        # Before the thread starts: a signal between the two would end the process with a token sent and no answer kept.
         _signals.take()
         _watch_forks()
         with self._lock:  # held while the thread starts, so a call without a live thread is known to be lost
@@ -129,6 +130,7 @@ class SingleFlight(Generic[Result]):
         try:
             call.run()
         finally:
+            # Only now: a caller who finds no call under the key starts one, and it must read what this one wrote.
             with self._lock:
                 if self._by_key.get(key) is call:
                     del self._by_key[key]
@@ -158,6 +160,7 @@ def _only_flights_are_left() -> bool:
     with _all_lock:
         ours = {call.thread for call in _all}
     main = threading.main_thread()
+    # Another thread that is no daemon keeps the program alive after its main thread, and may need many renewals yet.
     return all(thread.daemon or thread is main or thread in ours for thread in threading.enumerate())
 
 
@@ -192,8 +195,10 @@ def drain(timeout_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None 
         if waited_s >= SAY_AFTER_S and not said and on_wait is not None:
             said = True
             on_wait()
+        # In slices: a Ctrl-C costs one of them, and the message comes in time.
         with suppress(KeyboardInterrupt, TimeoutError):
             calls[0].wait(min(1.0, timeout_s - waited_s))
+        # A call that never got a thread has nothing that would discard it.
         if calls[0].is_done or calls[0].never_started:
             with _all_lock:
                 _all.discard(calls[0])
@@ -202,6 +207,7 @@ def drain(timeout_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None 
 def _fresh_start() -> None:
     global _all_lock, _all, _is_ending, _is_asked, _has_main_ended  # noqa: PLW0603 - a forked child has no calls
     _is_ending = _is_asked = _has_main_ended = False
+    # New ones: at the fork a thread that the child does not have may have held the old lock.
     _all_lock = threading.Lock()
     _all = set()
     _signals.forget()

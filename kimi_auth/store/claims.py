@@ -99,6 +99,7 @@ class Meetings(NamedTuple):
     def now_met(self, nonce: str, boot: str, boottime_s: float) -> Meetings:
         """A copy of the meetings in which `boot` has just met the claim `nonce`."""
         known = self.met if nonce == self.nonce else {}
+        # Of too many boots the earliest are dropped; such a boot starts its wait again, which is late but never wrong.
         latest = sorted(known.items(), key=lambda item: item[1])[-(MEETINGS_MAX - 1) :]
         return Meetings(nonce, {**dict(latest), boot: boottime_s})
 
@@ -159,6 +160,7 @@ def classify(found: Found, meetings: Meetings, me: Owner, boottime_s: float) -> 
     """
     header = found.header
     claim = partial(Claim, fp=header.fp, owner=header.owner.text, nonce=header.nonce)
+    # Whether its owner lives does not matter: the answer is complete, and to install it twice changes nothing.
     if found.answer:
         return claim("staged", staged=found.answer)
     if found.is_closed or is_certainly_dead(header.owner, me):

@@ -104,6 +104,7 @@ class CredentialFiles(NamedTuple):
         while len(chain) < TAKEN_OVER_MAX and (data := self._read(place)) is not None:
             found = claims.parse(data, fp)
             chain.append((place, found))
+            # A complete answer is the login, even if another process made a claim after it.
             if found.answer:
                 break
             place = self.beside(f"{fp}.{found.header.nonce}.next")

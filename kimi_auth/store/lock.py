@@ -121,6 +121,7 @@ def locked(
     Waits up to `patience_s` seconds in all (0: one try; None: no limit), or until `give_up()` is true. Raises
     StorageError if one of them cannot be locked.
     """
+    # One deadline for all: two locks must not double a caller's patience.
     deadline = None if patience_s is None else time.monotonic() + patience_s
     with ExitStack() as stack:
         inodes: dict[Path, Inode] = {}
@@ -182,6 +183,7 @@ def _wait(lock: FileLock, patience_s: float | None, give_up: Callable[[], bool] 
         given_up = give_up is not None and give_up()
         return given_up
 
+    # filelock has one interval for a whole wait, so a wait is made of two.
     left_s = math.inf if patience_s is None else patience_s
     for span_s, poll_s in POLLS_S:
         timeout_s = min(left_s, span_s)
@@ -215,6 +217,7 @@ def _examine(descriptor: int, path: Path) -> Inode:
 
 def _inode(path: Path) -> Inode:
     try:
+        # Without following links: a link that replaced the lock is another file.
         found = path.lstat()
     except OSError:
         return (0, 0)
