@@ -121,8 +121,8 @@ def _line(token: Token, options: Mapping[str, str], now_s: float) -> str:
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
-    """The options of `token` by name, each given once at most; raises FallThrough for an option that is unknown
-    here."""
+    """For the fast lane: the options of `token` by name, each given once at most; raises FallThrough for an option that
+    is unknown here."""
     options: dict[str, str] = {}
     rest = iter(words)
     for name in rest:
@@ -181,7 +181,7 @@ def _account(environ: Mapping[str, str], named: str | None) -> str:
 
 
 def _in_use(environ: Mapping[str, str]) -> str:
-    """The account in use that a file of ours names, "" for none; raises FallThrough for another file."""
+    """For the fast lane: the account in use in accounts.toml, "" for none; raises FallThrough for a file that is not ours."""
     folder = f"{_share_dir(environ)}/kimi-auth"
     try:
         text = read_small(
@@ -287,7 +287,7 @@ def _is_from(issuer: str, bound: str, environ: Mapping[str, str]) -> bool:
 
 
 def _hand_out(text: str) -> int:
-    """Straight to the descriptor: there is nothing to flush, so nothing can fail later."""
+    """The fast lane writes the token straight to the descriptor: there is nothing to flush, so nothing can fail later."""
     line = f"{text}\n".encode("ascii")
     try:
         while line:

@@ -35,7 +35,7 @@ class Source(Protocol):
 
 
 async def fetch_me(components: Components, source: Source) -> Account:
-    """Who is signed in. Raises ConfigError for a platform that does not say so, Unreachable, and as
+    """Asks who is signed in. Raises ConfigError for a platform that does not say so, Unreachable, and as
     `Session.access_token`."""
     found = account_of(await _ask(components, source, components.platform.me_path, ACCOUNT))
     if found is None:
@@ -44,7 +44,7 @@ async def fetch_me(components: Components, source: Source) -> Account:
 
 
 async def fetch_usage(components: Components, source: Source) -> Usage:
-    """The remaining quota. Raises as `fetch_me`."""
+    """Asks for the remaining quota. Raises as `fetch_me`."""
     found = usage_of(await _ask(components, source, components.platform.usage_path, QUOTA))
     if found is None:
         raise _unreadable(components, QUOTA)
@@ -52,8 +52,8 @@ async def fetch_usage(components: Components, source: Source) -> Usage:
 
 
 async def name_of_login(components: Components, token: Token | None, *, already: bool) -> str:
-    """The name of the account that has just signed in, "" if the platform does not say it in 4 s; it is kept for `status`. A
-    login that stood `already` has the kept one. Never raises."""
+    """Asks who has just signed in: the account's name, "" if the platform does not say it in 4 s; it is kept for
+    `status`. A login that stood `already` has the kept one. Never raises."""
     platform = components.platform
     kept = components.kept_account
     if token is None or kept is None:
@@ -77,7 +77,7 @@ async def name_of_login(components: Components, token: Token | None, *, already:
 
 
 async def _ask(components: Components, source: Source, path: str | None, what: Sentence) -> JsonObject:
-    """The API's answer about the account; a rejected token is replaced once."""
+    """Asks the API about the account with the session's token; a rejected one is replaced once."""
     from kimi_auth.wire import fetch_account
 
     platform = components.platform

@@ -1,4 +1,4 @@
-"""Several accounts of a platform: which is in use, and what it is called. The Kimi CLI follows config.toml, which follows.
+"""Changes which account of a platform is in use, and what it is called. The Kimi CLI follows config.toml, which follows.
 
 Both commands may be killed at any step and given again: `use` writes accounts.toml, then config.toml; `rename` renames the
 record first, in one step, and each later step is found to be missing from what the earlier ones have left.
@@ -36,8 +36,8 @@ class Renamed(NamedTuple):
 
 
 def use_account(components: Components) -> Change:
-    """The account of `components` is the one in use from now on; says what changed in config.toml. Raises NoSuchAccount for
-    one that has no login here, ConfigError, StorageError."""
+    """For `accounts use`: the account of `components` is the one in use from now on; says what changed in config.toml.
+    Raises NoSuchAccount for one that has no login here, ConfigError, StorageError."""
     _need_accounts(components)
     label, platform = components.account, components.platform
     with components.accounts.locked():
@@ -48,7 +48,7 @@ def use_account(components: Components) -> Change:
 
 
 def rename_account(old: Components, new: Components) -> Renamed:
-    """The login of `old` is called as that of `new` from now on. Raises NoSuchAccount, and as `kimi_auth.store.renaming`."""
+    """For `accounts rename`: the login of `old` is called `new` from now on. Raises NoSuchAccount, and as `store.renaming`."""
     _need_accounts(old)
     if old.account == new.account:
         raise NoSuchAccount(tr("that is its name already: {name}", name=old.account), hint=tr("give it another name"))
@@ -82,7 +82,7 @@ def _unknown(components: Components) -> NoSuchAccount:
 
 
 def _rename(source: CredentialStore, target: CredentialStore) -> str:
-    """The stored login of an account gets another label in one step; returns the fingerprint of its pair."""
+    """For `rename_account`: the stored login gets another label in one step; returns the fingerprint of its pair."""
     from kimi_auth.store.renaming import rename
 
     if isinstance(source, ManyLogins):
@@ -110,7 +110,7 @@ def _config_of(components: Components) -> PlatformConfig:
 
 
 def _rename_kept(old: Components, new: Components) -> None:
-    """The name of its account follows the login, and so do its walks where they lie apart."""
+    """For `rename_account`: the kept name of the account follows the login, and so do its walks where they lie apart."""
     if old.kept_account and new.kept_account:
         old.kept_account.moved_to(new.kept_account)
     CatalogueCache(old.share_dir).forget(old.platform)

@@ -19,8 +19,8 @@ log: logging.Logger = logging.getLogger("kimi_auth.session")
 
 
 def is_renewal_due(components: Components) -> bool:
-    """Whether the second half of the window has begun, no renewal is under way and no backoff forbids one. Nothing is
-    sent."""
+    """Whether an advisory renewal is due: the second half of the window has begun, no renewal is under way and no
+    backoff forbids one. Nothing is sent."""
     landing = components.credential.inspect()
     token = landing.token
     return (
@@ -32,12 +32,12 @@ def is_renewal_due(components: Components) -> bool:
 
 
 def is_being_renewed(components: Components) -> bool:
-    """Whether a process holds the credential's lock."""
+    """Whether the renewal that is due is under way already: a process holds the credential's lock."""
     return bool(components.store.holder())
 
 
 def renew_if_due(components: Components) -> None:
-    """Renews in this thread if it is due; signals wait meanwhile. Never raises for what a server or a disk does."""
+    """Renews in this thread if it is due while its token works; signals wait. Never raises for what a server or a disk does."""
     if is_renewal_due(components):
         components.credential.renew_now(components.credential.inspect())
 
@@ -75,7 +75,7 @@ def successor_of(components: Components, pair: Token, patience_s: float, *, is_c
 
 
 def _reaped(pid: int) -> Callable[[], bool]:
-    """Has a thread wait for a child; returns how to ask whether it still runs."""
+    """Has a thread wait for the process that renews; returns how to ask whether it still runs."""
     reaper = threading.Thread(target=os.waitpid, args=(pid, 0), name="kimi-auth reaper", daemon=True)
     try:
         reaper.start()

@@ -76,25 +76,25 @@ class ChosenLogin:
             self.platform = self.platform._replace(account=self.account)
 
     def is_in_use(self) -> bool:
-        """Whether this is the account in use of its platform, which owns the provider in config.toml. Raises ConfigError."""
+        """Whether the login that is meant is of the account in use, which owns the provider in config.toml. Raises ConfigError."""
         return not self.account or self.accounts.is_in_use(self.platform.id, self.account)
 
     def account_beside(self, platform_id: str) -> str | None:
-        """The account in use of another platform of this home, None where it has none. Raises ConfigError."""
+        """The account that is meant on another platform of this home: that in use, None for none. Raises ConfigError."""
         platform = self.registry.find(platform_id)
         if self.home.kind.binds_by_slot or platform is None or platform.oauth is None:
             return None
         return self.accounts.in_use(platform_id) or UNLABELLED
 
     def platforms(self) -> tuple[Platform, ...]:
-        """The platforms whose logins this home can hold."""
+        """The platforms of which one is meant: those whose logins this home can hold."""
         if not self.home.kind.binds_by_slot:
             return self.registry.all()
         return tuple(one for one in registry.all() if one.oauth is not None)
 
     @property
     def key(self) -> str:
-        """The key of the credential in this home."""
+        """The key of the credential of the login that is meant, in its home."""
         host = self.platform.oauth.host if self.platform.oauth else ""
         return self.home.kind.slot(self.platform.credential_key, host, self.platform.api_base)
 
@@ -105,7 +105,7 @@ class ChosenLogin:
 
     @property
     def sign_out(self) -> str:
-        """The command that signs out of this login, as `sign_in`."""
+        """The command that signs out of the login that is meant, as `sign_in`."""
         named = "" if self.platform.id == DEFAULT_PLATFORM else f" --platform {self.platform.id}"
         return f"kimi-auth logout{named}{self._account_option}{self._home_option}"
 
@@ -163,7 +163,7 @@ class ChosenLogin:
 
     @property
     def _is_one_login(self) -> bool:
-        """Whether the variable for a store leads to one that has no accounts."""
+        """Whether KIMI_AUTH_STORE selects one login, so that no account can be meant."""
         url = self.environ.get(STORE, "").strip()
         if not url or self._has_given_store:
             return False
@@ -204,7 +204,7 @@ class ChosenLogin:
         return checked_label(label)
 
     def _only_login(self, platform: str | None) -> Platform:
-        """On a home that has one provider in two regions, whose login says by its name whose it is."""
+        """Which platform is meant on a home that has one provider in two regions: its one login says by its name whose it is."""
         usual, by_region = (
             self.registry.get(DEFAULT_PLATFORM),
             {one.region or USUAL_REGION: one for one in self.platforms()},

@@ -157,8 +157,8 @@ class VirtualClock:
         return sorted(due, key=self._sleepers.__getitem__)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, quiet_since_s: float | None) -> None:
-        """Runs once in every round of the loop while a task sleeps, and advances time after a round with no other
-        callback.
+        """For frozen time: runs once in every round of the loop while a task sleeps, and advances time after a round
+        with no other callback.
 
         Polled events and calls from threads are queued behind this callback, so it misses none of them.
         """

@@ -101,7 +101,7 @@ class Components(ChosenLogin):
         self.one_shot = one_shot
 
     def use(self, given: Given, *, is_named: bool) -> None:
-        """Uses a credential instead of the stored one, before anything was asked; `is_named`: the platform was chosen."""
+        """Makes the credential a given one, before anything was asked; `is_named`: the platform was chosen."""
         self.given = given
         self.platform = given.platform
         self.store = given.store
@@ -125,7 +125,7 @@ class Components(ChosenLogin):
 
     @once
     def headers(self) -> dict[str, str]:
-        """What every request says of this device; writes `device_id` if there is none."""
+        """What every request of these components says of this device; writes `device_id` if there is none."""
         headers, binding = self._home_headers, self.store.binding()
         return headers | {DEVICE_ID: binding.device_id} if binding and binding.device_id else headers
 
@@ -148,7 +148,7 @@ class Components(ChosenLogin):
 
     @once
     def ports(self) -> Ports:
-        """What a renewal may touch: store, server, clock."""
+        """Of these components, what a renewal may touch: store, server, clock."""
         issuer = self.platform.oauth.host if self.platform.oauth else ""
         return Ports(
             self.store,
@@ -166,7 +166,7 @@ class Components(ChosenLogin):
 
     @once
     def credential(self) -> Credential:
-        """The credential, as this process walks its machines."""
+        """The credential made of these components, as this process walks its machines."""
         work = CredentialHooks(self.ports, serve=self.serve, config=self.in_config)
         return Credential(
             work,
@@ -179,14 +179,14 @@ class Components(ChosenLogin):
 
     @once
     def kept_account(self) -> KeptAccount | None:
-        """The account that the stored login was made with; None where none is kept: for another store, or a key."""
+        """The component that knows with which account the login was made; None where none is kept: for another store, or a key."""
         from kimi_auth.models.kept_account import KeptAccount
 
         return KeptAccount(self.share_dir, self.platform) if self.store.file else None
 
     @once
     def targets(self) -> Targets:
-        """The running clients that are served."""
+        """The component that serves running clients, made when first asked for."""
         from kimi_auth.clients import Targets
 
         return Targets(self.static_key, origin=self.platform.api_base, given=self._given_tokens)
@@ -219,7 +219,7 @@ class Components(ChosenLogin):
         return PlatformConfig(self.config, self.platform, self.is_in_use)
 
     def configured_by(self, *, request: bool) -> LoginConfig:
-        """What a login writes to config.toml; in the home of another program only on `request`."""
+        """Of these components, what a login writes to config.toml; in the home of another program only on `request`."""
         if self.home.kind.owns_config or not request:
             return self.in_config
         from kimi_auth.models.for_kimi_code import KimiCodeConfig
@@ -227,8 +227,8 @@ class Components(ChosenLogin):
         return KimiCodeConfig(self.config, self.platform, self.key)
 
     def labels(self, platform_id: str) -> list[str]:
-        """The accounts of a platform that have a record where this login is kept, signed in or not, `default` first. Asks a
-        store elsewhere; raises StorageError."""
+        """The accounts of a platform that have a record in these components' store, signed in or not, `default` first.
+        Asks a store elsewhere; raises StorageError."""
         if not isinstance(self.store, ManyLogins):
             return self.accounts.labels(platform_id)
         names = [key.removeprefix("oauth/").partition("@") for key in self.store.logins()]
@@ -236,7 +236,7 @@ class Components(ChosenLogin):
         return sorted(found, key=lambda label: (label != UNLABELLED, label))
 
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
-        """The API's refusal of the credential, with a next step that can help: a key is replaced, not renewed."""
+        """Of these components, the API's refusal as an error, with a next step that can help: a key is replaced, not renewed."""
         if self.given is not None:
             return self.given.rejected()
         if error is None or self.platform.oauth is not None:
@@ -245,13 +245,13 @@ class Components(ChosenLogin):
 
     @property
     def notebook(self) -> Notebook:
-        """Where a move of this login into another store is noted while it lasts."""
+        """The component that notes a move of this login into another store while it lasts."""
         from kimi_auth.login.moving import Notebook  # a status does without
 
         return Notebook(self.share_dir / "kimi-auth" / "store" / f"{self.platform.login_name}.moving")
 
     def in_file(self) -> FileStore:
-        """The login in the files of this home, whichever store it is kept in."""
+        """These components with the login in the files of this home, whichever store it is kept in."""
         layout = self.home.kind.layout(self.share_dir, self.key, self.host_clock)
         return FileStore(self.share_dir, self.key, clock=self.host_clock, layout=layout)
 
@@ -275,7 +275,7 @@ class Components(ChosenLogin):
         return self.in_file()
 
     def elsewhere(self, url: str) -> Opened:
-        """The login in the store that a URL names, and the server that renews it there."""
+        """These components with the login in the store that a URL names, and the server that renews it there."""
         from kimi_auth.login.elsewhere import Asked, opened
 
         return opened(url, Asked(self.platform, self.key, self.share_dir / "kimi-auth" / "store", self.clock))

@@ -106,7 +106,7 @@ class KimiAuthError(Exception):
 
 
 def with_hint(message: str, hint: str) -> str:
-    """A message and the next step, on one line."""
+    """The message of an error and the next step, on one line."""
     return tr("{message} ({hint})", message=message, hint=hint) if hint else message
 
 

@@ -20,7 +20,7 @@ class GivenTokens:
         self._lock = threading.RLock()  # a finalizer may run at any allocation
 
     def add(self, token: str) -> None:
-        """From now on this is the newest one."""
+        """From now on this is the newest access token that clients are given."""
         with self._lock:
             if token and token != self.newest:
                 self._digests.append(_digest(token))

@@ -49,7 +49,6 @@ __all__ = [
     "UNLABELLED",
     "USUAL_REGION",
     "account_meant",
-    "accounts_text",
     "accounts_written",
     "is_label",
     "key_before_login",
@@ -165,26 +164,18 @@ def account_meant(
 
 
 def is_label(text: str) -> bool:
-    """Whether this can name an account: it becomes part of file names and of keys."""
+    """Whether this can select an account, as its name: it becomes part of file names and of keys."""
     return 0 < len(text) <= LABEL_MAX and _LABEL_CHARACTERS.issuperset(text)
 
 
 def login_name(platform: str, label: str) -> str:
-    """How the login of an account is called in keys and files: `<platform>`, or `<platform>@<label>`."""
+    """The name of a login in keys and files, as platform and account select it: `<platform>`, or `<platform>@<label>`."""
     return f"{platform}@{label}" if label not in {"", UNLABELLED} else platform
 
 
-def accounts_text(in_use: Mapping[str, str]) -> str:
-    """accounts.toml: the account in use of each platform."""
-    lines = [f'{platform} = "{label}"' for platform, label in sorted(in_use.items())]
-    return "\n".join(
-        ("# The account in use where none is named. Written by: kimi-auth accounts use NAME", "[use]", *lines, "")
-    )
-
-
 def accounts_written(text: str) -> dict[str, str] | None:
-    """The account in use of each platform, from a text of the form of `accounts_text`; None for another text, which is for a
-    TOML parser to read: that costs as much as Python's start."""
+    """The account in use of each platform, as it selects a login, from the text that `kimi_auth.home.accounts` writes; None for
+    another text, which is for a TOML parser to read: that costs as much as Python's start."""
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
     found: dict[str, str] = {}
     if lines[:1] not in ([], ["[use]"]):
@@ -211,7 +202,7 @@ def selecting_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def scheme_of(url: str) -> str:
-    """What a URL begins with, in lower case; "" for none."""
+    """The scheme of the URL in `KIMI_AUTH_STORE`, which selects the kind of store, in lower case; "" for none."""
     scheme, found, _ = url.partition("://")
     return scheme.strip().lower() if found else ""
 
@@ -252,7 +243,7 @@ def lent_base(environ: Mapping[str, str], fingerprint_of: Callable[[str], str], 
 
 
 def lent_mark(login: str, fp: str, expires_at_s: float, lifetime_s: float, base: str) -> str:
-    """The value of `LENT` for a token; 0 for an end or a lifetime that is unknown or none."""
+    """What `run` sets `LENT` to for a token; 0 for an end or a lifetime that is unknown or none."""
     numbers = (int(value) if 0 < value < 1e12 else 0 for value in (expires_at_s, lifetime_s))
     return " ".join((login, fp, *map(str, numbers), base))
 

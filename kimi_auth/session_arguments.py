@@ -16,7 +16,7 @@ __all__ = ["checked_account", "checked_text", "directory", "given", "pickled"]
 def directory(
     share_dir: str | os.PathLike[str] | None, home: str | os.PathLike[str] | None
 ) -> str | os.PathLike[str] | None:
-    """The one that is given, None for neither. Raises ValueError for both."""
+    """Of the arguments share_dir and home the one that is given, None for neither. Raises ValueError for both."""
     if share_dir is not None and home is not None:
         raise ValueError("share_dir and home are two names of one directory: give one of them")
     return share_dir if home is None else home
@@ -30,7 +30,7 @@ def checked_text(**arguments: object) -> None:
 
 
 def checked_account(account: str | None) -> str | None:
-    """`account`. Raises TypeError for one that is no str, NoSuchAccount for one that can be no label."""
+    """The argument `account`. Raises TypeError for one that is no str, NoSuchAccount for one that can be no label."""
     checked_text(account=account)
     return checked_label(account) if account else None
 
@@ -41,8 +41,8 @@ def given(**arguments: object) -> list[str]:
 
 
 def pickled(made: partial[Any], only_here: list[str]) -> tuple[Callable[[], object], tuple[()]]:
-    """What a session is pickled as: how it was `made`. Raises TypeError where an argument exists in this process only, and
-    for an `environ` with a key, which the pickle would hold."""
+    """The arguments that a session is pickled as: how it was `made`. Raises TypeError where an argument exists in this
+    process only, and for an `environ` with a key, which the pickle would hold."""
     if only_here:
         raise TypeError(f"a Session with {'=, '.join(only_here)}= cannot be pickled: make one in the other process")
     environ: Mapping[str, str] | None = made.keywords["environ"]

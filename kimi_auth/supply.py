@@ -38,7 +38,7 @@ class TokenSupply:
         self.held: CachedToken | None = None
 
     async def token(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
-        """The whole pair, under the promises of `Session.access_token`."""
+        """Hands out the whole pair, under the promises of `Session.access_token`."""
         await settle(self._components, timeout_s)
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         return self._hold(await self._components.credential.wait(ask, timeout_s), need)
@@ -70,7 +70,7 @@ class TokenSupply:
             return None
 
     def forget(self) -> None:
-        """After a sign-out: neither this process nor a running client has a token any more."""
+        """After a sign-out nothing is handed out: neither this process nor a running client has a token any more."""
         self.held = None
         self._components.serve("")
 
@@ -109,7 +109,7 @@ class TokenSupply:
         return token
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:
-        """Once in a process: the server's tokens do not live as long as a caller wants them to."""
+        """Of handed out tokens, once in a process: the server's tokens do not live as long as a caller wants them to."""
         if self._components.store.location not in _SAID:
             _SAID.add(self._components.store.location)
             words = (

@@ -1,4 +1,4 @@
-"""A credential's pair of tokens, and the rules for its age.
+"""A credential's pair of tokens, its record, and the rules for its age and for a stored time to wait for.
 
 This module is the hot path of `kimi-auth token`, so it imports only C modules that cost no noticeable start-up time.
 The lifecycle machine's hook, Session and status use the same functions.
@@ -137,7 +137,7 @@ class Token:
         return not self.access_token and not self.refresh_token
 
     def record(self) -> dict[str, object]:
-        """The JSON object for the disk: the Kimi CLI's keys, and those of ours that have a value."""
+        """The pair as a JSON object for the disk: the Kimi CLI's keys, and those of ours that have a value."""
         record: dict[str, object] = {
             "access_token": self.access_token,
             "refresh_token": self.refresh_token,
@@ -204,7 +204,7 @@ def phase(token: Token, now_s: float) -> str:
 
 
 def at_leisure(token: Token, now_s: float) -> bool:
-    """True while a one-shot command has no reason to renew: fresh, or in the first half of the window."""
+    """True while a token's age gives a one-shot command no reason to renew: fresh, or in the first half of the window."""
     now = phase(token, now_s)
     return now == "fresh" or (
         now == "expiring" and window_s(token) / 2 < left_s(token, now_s) <= lifetime_s(token) + CLOCK_SLACK_S
@@ -282,7 +282,7 @@ def _text(data: dict[object, object], key: str, *, optional: bool = False) -> st
 
 
 def _number(data: dict[object, object], key: str) -> float:
-    """A finite number of seconds, else 0.0 (unknown): an invalid time must not lose the login."""
+    """Of a record of a pair: a finite number of seconds, else 0.0 (unknown): an invalid time must not lose the login."""
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0.0

@@ -132,7 +132,7 @@ def _rename(out: Terminal, old: Components, new: Components) -> None:
 
 
 def _warn_of_variable(out: Terminal, label: str) -> None:
-    """In this shell the variable comes before the account in use."""
+    """After `accounts use`: in this shell the variable comes before the account in use."""
     named, source = select(os.environ, variables=ACCOUNT_VARIABLES)
     if named and named.strip() != (label or UNLABELLED):
         out.say(

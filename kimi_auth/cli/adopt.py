@@ -120,7 +120,7 @@ def _take(out: Terminal, platform: str | None, account: str | None, home: str | 
 
 
 def _say_which_home(out: Terminal, target: Components) -> None:
-    """Where commands that name no home would use another one, says how they are led to this one."""
+    """Where commands that name no home would not use the adopted login's, says how they are led to it."""
     from kimi_auth.home import choose
 
     try:

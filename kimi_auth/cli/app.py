@@ -66,7 +66,7 @@ def _command(args: list[str]) -> str:
 
 
 def _home(args: list[str]) -> str | None:
-    """The value of `--home` among our own options; None for none. Typer, or `declared`, reads it for the command."""
+    """The value of `--home` before the command; None for none. Typer, or `declared`, reads it for the command."""
     own = args[: args.index("--")] if "--" in args else args
     for at, word in enumerate(own):
         name, equals, value = word.partition("=")
@@ -125,7 +125,7 @@ def _untrusted(error: SpecError) -> KimiAuthError:
 
 
 def _incomplete(missing: ImportError) -> KimiAuthError:
-    """A module that cannot be loaded: of an installation with a part missing, or of a zip file, which has no native ones."""
+    """The line for a module that cannot be loaded: of an installation with a part missing, or of a zip file."""
     name = (missing.name or "a module").partition(".")[0]
     if any(above.is_file() for above in Path(__file__).parents):  # the zip file itself
         message = tr("{name} cannot be loaded from a zip file, because it is, or needs, a native module", name=name)
@@ -136,7 +136,7 @@ def _incomplete(missing: ImportError) -> KimiAuthError:
 
 
 def _refused(refusal: OSError, out: Terminal) -> int:
-    """A refusal of the system without a message of a command, as when Typer writes a help text or a completion."""
+    """The line for a refusal of the system without a message of a command, as when Typer writes a help text or a completion."""
     if refusal.filename is None:
         is_help = _last(refusal).tb_frame.f_globals["__name__"].startswith("typer.")
         return out.report(out.unwritten(refusal)) if is_help else _bug(refusal, out)
@@ -147,7 +147,7 @@ def _refused(refusal: OSError, out: Terminal) -> int:
 
 
 def _bug(bug: Exception, out: Terminal) -> int:
-    """An unexpected exception: its kind and where it was raised, never its message or its data."""
+    """The line for an unexpected exception: its kind and where it was raised, never its message or its data."""
     _say_where(bug, out)
     place = _last(bug)
     return out.report(

@@ -61,7 +61,7 @@ def _parts(log: Checked) -> Iterable[str]:
 
 
 def _read(file: Path) -> str:
-    """A regular file as text, at most as much as a trace may have. It is hostile: it never makes the command wait."""
+    """For `--conforms`: a file as text, at most as much as a trace may have. It is hostile: it never makes the command wait."""
     try:
         return b"".join(_pieces(file)).decode("utf-8", "replace")
     except OSError as error:

@@ -161,7 +161,7 @@ def _draw(out: Terminal, library: Library, form: str, name: str | None) -> None:
 
 
 def _check_options(asked: list[str], form: str | None) -> None:
-    """Raises Usage for options that would have no effect: a second question, or a format that its answer does not have."""
+    """Raises Usage for options of `diagram` without effect: a second question, or a format that its answer does not have."""
     if len(asked) > 1:
         raise Usage(
             tr("{options} exclude each other", options=joined(tr(" and "), asked)), hint=tr("ask for one at a time")
@@ -174,7 +174,7 @@ def _check_options(asked: list[str], form: str | None) -> None:
 
 
 def _check_companions(given: Mapping[str, bool], more: list[Path] | None, world: str | None, *, json: bool) -> None:
-    """Raises Usage for what belongs to a question that was not asked."""
+    """Raises Usage for options that belong to a question of `diagram` that was not asked."""
     if more and not given["--conforms"]:
         raise Usage(tr("one machine at a time"), hint=tr("several files belong to --conforms"))
     if world is not None and not given["--export"]:
@@ -195,7 +195,7 @@ def _view() -> Callable[[Machine], RenderableType]:
 
 
 def _here(machine: Machine) -> str:
-    """The state that this user's own credential is in, where the machine has one."""
+    """For the machine in the terminal: the state that this user's own credential is in, where the machine has one."""
     if machine.name != "token_lifecycle":
         return ""
     try:

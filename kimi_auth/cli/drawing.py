@@ -67,7 +67,7 @@ def _may_break(before: str, after: str) -> bool:
 
 
 def grid_of(rows: Iterable[Row]) -> RenderableType:
-    """Facts beside their labels; a fact too long for its line is folded, never cut."""
+    """Draws facts beside their labels; a fact too long for its line is folded, never cut."""
     spelt = (
         (label, Prose.assemble(*value.pieces) if isinstance(value, Styled) else Prose(shown(value)))
         for label, value in rows
@@ -85,7 +85,7 @@ def _facts(rows: Iterable[tuple[str, Text]]) -> Table:
 
 
 def table_of(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> RenderableType:
-    """Rows below their titles; on a terminal that is too narrow for it, each row as a sheet of its own, without empty facts."""
+    """Draws rows below their titles; on a terminal too narrow for it, each row as a sheet of its own, without empty facts."""
     wanted = sum(
         max(map(cell_len, (str(column.header), *(row[at].plain for row in rows)))) + APART
         for at, column in enumerate(columns)
@@ -101,7 +101,7 @@ def table_of(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: i
 
 
 def _marked(titles: Sequence[str], row: Sequence[Text]) -> Iterator[tuple[str, Text]]:
-    """The facts of a row that are there; a mark, which has no title, stands before the next fact."""
+    """The facts of a table's row that are there; a mark, which has no title, stands before the next fact."""
     mark = Text()
     for title, text in zip(titles, row, strict=True):
         if not title:

@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def child(module: str, *args: str) -> list[str]:
-    """The command line that runs a module of this package. Raises Usage where there is no Python to start it in."""
+    """The command line that starts the emulator's module. Raises Usage where there is no Python to start it in."""
     if (line := python_command(module, *args)) is None:
         raise Usage(
             tr("this program is frozen, or embedded in another one: there is no Python to start"),

@@ -1,4 +1,4 @@
-"""What only a command line can say no to, in the same form as every other error."""
+"""The errors that only a command line has, in the form of every other one: usage, findings, `run`'s command; and which of them ends it."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class CommandNotRunnable(KimiAuthError):
 
 
 def stuck(status: Status) -> bool:
-    """Whether no token can be had because the store cannot be asked, or cannot take the next pair."""
+    """Whether it is an error of the store that no token can be had: it cannot be asked, or cannot take the next pair."""
     return status.state == "expired" and status.store_error is not None
 
 
 def status_error(status: Status) -> KimiAuthError | None:
-    """Why no token can be had in this state; None where one can, be it after a renewal, which its store has to take."""
+    """The error that a status is: why no token can be had; None where one can, be it after a renewal, which its store takes."""
     if stuck(status):
         return status.store_error
     return (status.error or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None

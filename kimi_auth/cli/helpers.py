@@ -83,8 +83,8 @@ def _of_docker(text: str) -> Request:
 
 
 def is_for(request: Request, api_base: str) -> bool:
-    """Whether the request is for the platform's API. A registry that is named without a scheme may be plain http on
-    loopback."""
+    """Whether a helper's request is for the platform's API. A registry that is named without a scheme may be plain http
+    on loopback."""
     origin = origin_of(api_base)
     return request.origin == origin or ("://" not in request.server and origin == origin_of(f"http://{request.server}"))
 

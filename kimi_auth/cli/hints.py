@@ -1,4 +1,4 @@
-"""The commands in hints, repeated for the platform and the account that the person has named."""
+"""Which platform and account the command line names, and the commands in hints, repeated for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def account_named(args: list[str]) -> str:
 
 
 def value_of(args: list[str], flag: str) -> str:
-    """The value of an option that has to be known before the command line is understood, "" for none."""
+    """What the command line says for an option that has to be known before it is understood, "" for none."""
     ours = args[: args.index("--")] if "--" in args else args
     pairs = zip(ours, [*ours, ""][1:], strict=True)
     return next(

@@ -41,7 +41,7 @@ class JobControl:
 
     @contextmanager
     def taken(self) -> Generator[None, None, None]:
-        """Installs the handlers for the length of the block. Elsewhere than in the main thread it does nothing."""
+        """Installs the handlers of Ctrl-Z for the length of the block. Elsewhere than in the main thread it does nothing."""
         handlers = {
             "SIGTSTP": self._stop,
             "SIGCONT": self._go_on,

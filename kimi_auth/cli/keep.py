@@ -59,19 +59,19 @@ class Worker:
         theirs.close()
 
     def hear(self) -> None:
-        """Reads what the worker has said since."""
+        """Reads what the worker process has said in its pipe since."""
         with suppress(EOFError, OSError):
             while self.pipe.poll():
                 self.state = self.pipe.recv()
 
     def stop(self) -> None:
-        """Asks it to end, by closing its pipe."""
+        """Asks the worker process to end, by closing its pipe."""
         with suppress(OSError):
             self.pipe.close()
 
 
 def keep(out: Terminal, *, workers: int, in_flight: int, metrics: str, home: str | None) -> None:
-    """Runs until SIGTERM or SIGINT. Raises Usage, ConfigError, and StorageError where the table cannot be kept."""
+    """Runs the workers until SIGTERM or SIGINT. Raises Usage, ConfigError, and StorageError where the table cannot be kept."""
     if workers < 1 or in_flight < 1:
         raise Usage(tr("--workers and --in-flight take a number above 0"))
     url = os.environ.get(STORE, "").strip()
@@ -99,7 +99,7 @@ def keep(out: Terminal, *, workers: int, in_flight: int, metrics: str, home: str
 
 
 def _look(url: str, home: Path) -> None:
-    """Raises what no worker could go on with."""
+    """Before processes start: raises what no worker could go on with."""
     from kimi_auth.clock import SystemClock
     from kimi_auth.store.postgres.due import DueRows
 
@@ -154,7 +154,7 @@ async def _report(pipe: Connection, keeper: Keeper) -> None:
 
 @contextmanager
 def _shown(metrics: str, fleet: list[Worker]) -> Iterator[str]:
-    """Shows the figures at HOST:PORT, or in a file that is replaced each second. Raises Usage for neither."""
+    """Shows the workers' figures at HOST:PORT, or in a file that is replaced each second. Raises Usage for neither."""
     if not metrics:
         yield ""
         return

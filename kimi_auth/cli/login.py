@@ -113,7 +113,7 @@ def login(
 
 
 def _say_account(out: Terminal, session: Session, report: LoginReport, tell: Callable[[str], None]) -> None:
-    """Which account this was, where there are several; how to use one that is not in use."""
+    """After `login`: which account this was, where there are several; how to use one that is not in use."""
     parts = components_of(session)
     if out.json or report.state not in {"signed_in", "models_pending"} or not parts.account:
         return
@@ -138,7 +138,7 @@ def sign_in(
     qr: bool = True,
     plain: bool = False,
 ) -> LoginReport:
-    """One login, shown as this terminal can show it."""
+    """One `login` with a code, shown as this terminal can show it."""
     from kimi_auth import signing
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
@@ -180,7 +180,7 @@ def sign_in(
 
 
 def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) -> LoginReport:
-    """One login to a platform that takes an API key."""
+    """`login` to a platform that takes an API key."""
     from kimi_auth import signing
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
@@ -195,7 +195,7 @@ def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) 
 
 
 def _key(out: Terminal, session: Session, *, from_stdin: bool) -> str:
-    """The API key: a line of standard input, or what a person types unseen. Raises Usage where there is neither."""
+    """The API key to sign in with: a line of standard input, or what a person types unseen. Raises Usage where there is neither."""
     if from_stdin and sys.stdin is not None:
         from kimi_auth.login.api_keys import KEY_CHARACTERS_MAX
 
@@ -258,7 +258,7 @@ def _session(
     observe: Observer | None = None,
     with_key: bool = False,
 ) -> Session:
-    """The named platform's session, else the default model's: unless that one takes a key that was not offered."""
+    """The session to sign in: the named platform's, else the default model's, unless that takes a key that was not offered."""
     usual = open_session(None, home=home, reads=False).platform if platform is None else None
     if usual is not None and usual.oauth is None and not with_key:
         platform = DEFAULT_PLATFORM

@@ -41,7 +41,7 @@ class Login:
 
     @property
     def is_usual(self) -> bool:
-        """Whether config.toml may have something of it that a logout takes out, without a record."""
+        """Of a login of the home without a record: whether config.toml may have something of it that a logout takes out."""
         platform = self.session.platform
         return self.is_in_use and platform.oauth is not None and platform.region is None
 
@@ -103,7 +103,7 @@ def when(at_s: float) -> str:
 
 
 def show_logins(out: Terminal, logins: list[Login]) -> None:
-    """A table for people, and a line of columns for each login where a program or a file reads."""
+    """A table of logins for people, and a line of columns for each login where a program or a file reads."""
     if not out.is_lively:
         for login in logins:
             found = login.status

@@ -43,7 +43,7 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
 
 
 def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableType:
-    """A recorded walk of a machine as lines for a terminal, and how it ended."""
+    """In 80 columns of a terminal: a recorded walk of a machine as lines, and how it ended."""
     ended = walk.ended_in(machine)
     mark, style = TONES[machine.states[ended].tone or "plain"] if ended else ("…", "yellow")
     end = f"ended in {ended}" if ended else "was interrupted"
@@ -54,7 +54,7 @@ def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableT
 
 
 def difference_view(difference: Difference) -> RenderableType:
-    """The changes, each with the shortest sequence on which it can be observed."""
+    """In 80 columns of a terminal: the changes, each with the shortest sequence on which it can be observed."""
     if not difference.changes:
         return Text("The machines are equal.")
     return Group(*(Text(line, style=KINDS.get(line[:1], QUIET)) for line in difference.text().splitlines()))
@@ -83,7 +83,7 @@ def _state(machine: Machine, name: str, *, marked: bool) -> Text:
 
 
 def _outcomes(machine: Machine, name: str) -> Text:
-    """One line for each target; outcomes that are called like their target share one."""
+    """In the list of a machine: one line for each target; outcomes that are called like their target share one."""
     on = machine.states[name].on
     named = [event for event, target in on.items() if event == target]
     shared = named if len(named) > 2 else []

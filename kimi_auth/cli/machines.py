@@ -21,7 +21,7 @@ FOLDER = Path("diagrams")
 
 
 def library(out: Terminal, folder: Path | None = None) -> Library:
-    """The machines that run, or those of `folder`; problems with them are printed, for a user who is editing them."""
+    """For a question: the machines that run, or those of `folder`; problems are printed, for a user who is editing them."""
     with problems_printed(out, tr("the machines cannot run")):
         return Library.load(folder)
 
@@ -72,7 +72,7 @@ def refuse_unknown(name: str | None, machines: Iterable[str]) -> None:
 
 
 def page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] = ()) -> None:
-    """The page of these machines, with the figures of ./diagrams as far as they are about them; it opens with a story."""
+    """For the questions of `diagram`: the page of these machines, with what figures ./diagrams has; it opens with a story."""
     from kimi_auth.review.html_page import html_page
     from kimi_auth.review.page_data import read_page_data
 
@@ -83,7 +83,7 @@ def page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] 
 
 
 def show(out: Terminal, content: RenderableType) -> None:
-    """Text as it is; anything else as a picture of the terminal."""
+    """Prints the answer to a question of `diagram`: text as it is; anything else as a picture of the terminal."""
     if isinstance(content, str):
         out.block(content)
     else:

@@ -25,7 +25,7 @@ FILE = "file"
 def move(
     out: Terminal, to: str, *, home: str | None, platform: str | None, account: str | None, is_trial: bool
 ) -> None:
-    """Moves the logins that are meant, each by itself; `is_trial`: only says what would move. Raises Findings for those that did not."""
+    """For `store move`: moves each login that is meant; `is_trial`: only says so. Raises Findings for those that did not."""
     url = os.environ.get(STORE, "").strip() if to == FILE else to.strip()
     if not url:
         raise ConfigError(
@@ -56,7 +56,7 @@ def move(
 def _meant(
     url: str, to: str, home: str | None, platform: str | None, account: str | None
 ) -> Iterator[tuple[str, Components]]:
-    """The logins that are meant, as the store that they are to leave has them, each with its name."""
+    """The logins that `store move` is to move, as the store that they are to leave has them, each with its name."""
     environ = _environ(url if to == FILE else "")
     first = _opened(environ, home, platform, account)
     if account is not None:
@@ -74,7 +74,7 @@ def _meant(
 
 
 def _moved(parts: Components, url: str, to: Place, *, is_trial: bool) -> str:
-    """Moves one login; `parts` are of the store that it leaves. Returns the fingerprint of its pair."""
+    """Moves one login for `store move`; `parts` are of the store that it leaves. Returns the fingerprint of its pair."""
     from kimi_auth.login.moving import Stores, begin
     from kimi_auth.store.postgres import Address, PostgresStore
 

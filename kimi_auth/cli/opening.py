@@ -25,7 +25,7 @@ def components_of(session: Session) -> Components:
 
 
 def supply_of(session: Session) -> TokenSupply:
-    """Where a session's tokens come from."""
+    """Where the session of a command gets its tokens from; the façade is loaded here."""
     from kimi_auth import session as facade
 
     return facade.supply_of(session)

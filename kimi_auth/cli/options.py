@@ -49,7 +49,7 @@ Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
 
 def at_home(given: Path | None) -> Path | None:
-    """`given` with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
+    """The value of an option with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
     try:
         return given and files.expanded(given)
     except RuntimeError:
@@ -68,7 +68,7 @@ ConfigPath = Annotated[
 
 
 def in_region(platform: str | None, region: str | None) -> str | None:
-    """The id of the platform that serves `region`; `platform` where none is given. Raises Usage."""
+    """What `--region` means: the id of the platform that serves it; `platform` where none is given. Raises Usage."""
     from kimi_auth.platforms import registry
 
     if region is None:
@@ -85,7 +85,7 @@ def in_region(platform: str | None, region: str | None) -> str | None:
 
 
 def concluded(out: Terminal, findings: Findings) -> Exception:
-    """The exception that ends a command with findings; beside a JSON object that was printed it must print no second one."""
+    """With the option `--json` an object was printed, and no second one may be: the exception that ends a command with findings."""
     if not out.json:
         return findings
     out.say(findings.line)

@@ -33,7 +33,7 @@ def paged(out: Terminal) -> Generator[None, None, None]:
 
 
 def _shown(text: str) -> bool:
-    """Whether a pager took the text."""
+    """Whether the pager took the text."""
     command = shlex.split(os.environ.get("PAGER", USUAL))
     if not command:
         return False

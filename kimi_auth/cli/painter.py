@@ -55,11 +55,11 @@ class Painter:
             self.write(f"{BEGIN}{extra}{CLEAR if is_resized else ''}{changes}{END}")
 
     def forget(self) -> None:
-        """Leaves the screen's content as it is: the next frame begins where the cursor is."""
+        """Leaves the picture on the screen as it is: the next frame begins where the cursor is."""
         self._lines, self._size = [], None
 
     def lift(self) -> None:
-        """Takes the frame off the screen, so that something else can be written there."""
+        """Takes the picture off the screen, so that something else can be written there."""
         if self._lines:
             self.write(f"\x1b[{len(self._lines)}A\r{ERASE_BELOW}")
         self.forget()
@@ -88,8 +88,8 @@ class Painter:
 
 
 def _changes(before: list[_Line], lines: list[_Line], width: int) -> Iterator[str]:
-    """The text that turns the one frame into the other. A line that fills its width is not followed by an erasure: the
-    cursor still waits on its last character."""
+    """The lines that changed, as the text that turns the one frame into the other. A line that fills its width is not
+    followed by an erasure: the cursor still waits on its last character."""
     at = len(before)
     for number, line in enumerate(lines):
         if number < len(before) and line == before[number]:

@@ -155,7 +155,7 @@ def files() -> dict[str, str]:
 
 
 def check(folder: Path) -> list[str]:
-    """What `main` would change in `folder`, one line for each file that is missing, stale or left over. Compares bytes."""
+    """What `main` would change in `folder`: each `login-<state>.svg` that is missing, stale or left over. Compares bytes."""
     drawn = files()
     left_over = [path for path in sorted(folder.glob("login-*.svg")) if path.name not in drawn]
     return not_fresh(folder, drawn) + [f"{path} shows no state of the sign-in; remove it" for path in left_over]

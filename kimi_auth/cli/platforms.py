@@ -53,7 +53,7 @@ def platforms(
 
 
 def _list(out: Terminal, known: Registry) -> None:
-    """Every platform as requests use it, with its source; errors go to standard error."""
+    """`platforms list`: every platform as requests use it, with its source; errors go to standard error."""
     found, problems = [], list(known.problems)
     for platform in known.all():
         try:
@@ -95,7 +95,7 @@ def _table(out: Terminal, found: Iterable[tuple[Platform, str]]) -> None:
 
 
 def _check(out: Terminal, known: Registry, file: Path | None) -> None:
-    """What a file says, as requests will use it. Raises Findings for mistakes, ConfigError where there is no file."""
+    """For `platforms check`: what a file says. Raises Findings for mistakes, ConfigError where there is no file."""
     path = file or known.path
     if path is None or (found := registry.read_file(path)) is None:
         raise ConfigError(
@@ -156,7 +156,7 @@ def _host(platform: Platform) -> str:
 
 
 def _data(platform: Platform) -> dict[str, Any]:
-    """What a program may know of a platform: everything but the secret."""
+    """What `platforms --json` tells a program of a platform: everything but the secret."""
     oauth = platform.oauth
     described: dict[str, Any] = {
         "id": platform.id,

@@ -90,7 +90,7 @@ def become_owner(share_dir: Path) -> None:
 
 
 def keep_others_out(share_dir: Path) -> None:
-    """Takes away what others may do in the directories of a login that are mine."""
+    """Before a command touches anything, takes away what others may do in the directories of a login that are mine."""
     files.close(share_dir)
     for name in ("credentials", "kimi-auth"):
         files.tighten(share_dir / name)
@@ -105,8 +105,8 @@ def _owner(share_dir: Path) -> tuple[int, int, Path] | None:
 
 
 def _on_the_way(share_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """The directories from the root down to the share directory, as far as they are there. In one that all may write to,
-    a directory laid out by another user is not entered: that user would be given the login."""
+    """The directories that root goes through, from the root to the share directory, as far as they are there. In one
+    that all may write to, one laid out by another user is not entered: that user would be given the login."""
     whole = Path(os.path.abspath(share_dir))  # noqa: PTH100 - links stay: each is checked when it is followed
     is_open = False
     for place in (*reversed(whole.parents), whole):

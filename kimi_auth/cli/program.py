@@ -153,7 +153,7 @@ def program() -> Any:
 
 
 def obey(args: list[str], out: Terminal) -> object:
-    """Runs the command line and returns what its command returns: an exit status, or None for 0."""
+    """Has Typer run the command line, and returns what its command returns: an exit status, or None for 0."""
     try:
         columns = shutil.get_terminal_size().columns
         width = max(columns - 2, NARROWEST) if columns < NARROW else None

@@ -66,7 +66,7 @@ def _recorded(file: Path) -> list[Walk]:
 
 
 def _newest() -> list[Walk]:
-    """The newest walk that doctor keeps. Raises Usage where it keeps none."""
+    """For `--trace last`: the newest walk that doctor keeps. Raises Usage where it keeps none."""
 
     history = components_of(open_session(None)).walks
     for kept in reversed(history.kept()):

@@ -99,8 +99,8 @@ def _status_beside(
 
 
 def marked(environ: Mapping[str, str], session: Session, token: Token) -> dict[str, str]:
-    """The environment with the mark of `token` and of the base URL that is for it alone; a child may replace a token by the
-    login's own, and not a key of the user's."""
+    """The command's environment with the mark of `token` and of the base URL that is for it alone; a child may replace
+    a token by the login's own, and not a key of the user's."""
     given, platform = components_of(session).given, session.platform
     is_users = given is not None and given.source != LENT
     ends = platform.oauth is not None
@@ -123,7 +123,7 @@ def _led_to(parts: Components, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _led_home(environ: Mapping[str, str], home: Home) -> dict[str, str]:
-    """The environment in which a child finds the login, where only an option led to its home."""
+    """The command's environment, in which it finds the login, where only an option led to its home."""
     if home.source != ARGUMENT:
         return dict(environ)
     others = {kind.variable for kind in KINDS.values()} - {home.kind.variable}

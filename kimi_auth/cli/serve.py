@@ -131,7 +131,7 @@ seems to be limited by `--path`, a grant that seems to be."""
 
 
 def _refuse_unused(ctx: typer.Context, action: str) -> None:
-    """Raises Usage for an option of another action."""
+    """Raises Usage for an option of another action of `serve`."""
     known = {name for names in OF_ACTION.values() for name in names}
     for parameter in ctx.command.params:
         name = parameter.name or ""

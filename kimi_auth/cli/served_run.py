@@ -1,4 +1,4 @@
-"""What `kimi-auth run --proxy` and `--brokered` start beside the command: a base URL, or a socket with a grant, for its length."""
+"""Beside the command of `kimi-auth run --proxy` and `--brokered`, for its length: the proxy, or a socket with a grant, and the way there."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def brokered(
 
 
 def reaching_loopback(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, in which a client sends nothing for 127.0.0.1 through a proxy of the network: curl and httpx would."""
+    """The environment of a command beside our proxy: its client reaches 127.0.0.1 without a proxy of the network."""
     if not any(value for name, value in environ.items() if name.lower() in PROXY_VARIABLES):
         return dict(environ)
     return {**environ, **{name: ",".join(filter(None, (environ.get(name), "127.0.0.1"))) for name in NO_PROXY}}

@@ -69,7 +69,7 @@ class Signals:
 
     @contextmanager
     def held(self) -> Generator[None, None, None]:
-        """While the block runs, a signal is noted; it takes effect after the block, however that ends."""
+        """While the block of a command runs, a signal is noted; it takes effect after the block, however that ends."""
         try:
             with self._holding():
                 yield
@@ -77,8 +77,8 @@ class Signals:
             self._stop_if_noted()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` in an event loop of its own. The first signal cancels it, so that it can put things down in order;
-        then `Stopped` is raised, unless it has come to its result all the same."""
+        """Runs a command's `work` in an event loop of its own. The first signal cancels it, so that it can put things
+        down in order; then `Stopped` is raised, unless it has come to its result all the same."""
         with self._holding():
             import asyncio  # most commands do without, and it is what would take longest to load
 
@@ -102,7 +102,7 @@ class Signals:
         self._note(number)
 
     def _note(self, number: int) -> bool:
-        """True for the first signal: what it sets off is not done twice."""
+        """True for the first signal to a command: what it sets off is not done twice."""
         if self._noted:
             return False
         self._noted = number
@@ -151,7 +151,7 @@ def _send_again(usual: Callable[[sys.UnraisableHookArgs], object], found: sys.Un
 
 
 def _raise_later(number: int) -> None:
-    """Sends `number` once the main thread has left the hook: raised in there, on a busy machine, it would be lost again."""
+    """Sends the signal `number` once the main thread has left the hook: raised in there, it would be lost again."""
     is_in_hook = True
     while is_in_hook:
         threading.Event().wait(AGAIN_S)

@@ -69,7 +69,7 @@ def status(
 
 
 def _status_of_all(out: Terminal, platform: str | None, account: str | None, *, home: str | None, verify: bool) -> int:
-    """Every login that is here: whose it is, which is in use. Raises NotSignedIn where there is none."""
+    """`status --all`: every login that is here: whose it is, which is in use. Raises NotSignedIn where there is none."""
     for option, is_given in (("--platform", platform), ("--account", account), ("--verify", verify)):
         if is_given:
             raise Usage(tr("--all and {option} cannot be used together", option=option))
@@ -173,7 +173,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
 
 
 def _account(session: Session, found: Status) -> list[Row]:
-    """The account by its label, where it has one or another one is in use, and by the name that the platform gave it."""
+    """For `status`: the account by its label, where there are several, and by the name that the platform gave it."""
     rows: list[Row] = [(tr("who"), tr("{account}  (at sign-in)", account=found.account))] if found.account else []
     if found.signed_in_at_s:
         rows.append((tr("since"), when(found.signed_in_at_s)))
@@ -191,7 +191,7 @@ def _account(session: Session, found: Status) -> list[Row]:
 
 
 def _home(found: Status) -> list[Row]:
-    """Whose home it is and why, where that is not plain; the other home, if it holds a login too. A key has no home."""
+    """For `status`: whose home it is and why, where not plain; the other home, if it holds a login too. A key has no home."""
     rows: list[Row] = []
     if found.home not in {"", HOME_KIMI_CLI}:
         chosen = found.home_why or CHOSEN.get(found.sources["share_dir"], found.sources["share_dir"])
@@ -231,7 +231,7 @@ def _rejected(found: Status, now_s: float) -> str:
 
 
 def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
-    """How long the login lasts without a renewal, where that is known; with the next step when it is not long."""
+    """For `status`: how long the login lasts without a renewal, where that is known; with the next step when it is not long."""
     if not found.refresh_ends_at_s:
         return []
     said = login_ends(found, now_s)

@@ -45,14 +45,14 @@ VERDICTS = {"valid": tr("valid"), "invalid": tr("invalid"), "unknown": tr("unkno
 
 
 def state_words(found: Status) -> str:
-    """The state for people; where the store cannot be used, only as much as this process knows."""
+    """The state of a status, said for people; where the store cannot be used, only as much as this process knows."""
     if stuck(found):
         return STUCK if found.fp else UNKNOWN
     return WORDS[found.state]
 
 
 def source_words(source: str) -> str:
-    """Where a value comes from: a variable and a file are called by their names."""
+    """How a status says where a value comes from: a variable and a file are called by their names."""
     return SOURCES.get(source, source)
 
 
@@ -62,7 +62,7 @@ def tone(found: Status) -> str:
 
 
 def lasts(found: Status) -> str:
-    """How long the access token still holds, or since when it does not."""
+    """How a status says how long the access token still holds, or since when it does not."""
     if not found.left_s:
         ago_s = time.time() - found.expires_at_s
         is_dated = found.store_error is not None and found.expires_at_s > 0 and ago_s >= 0
@@ -74,12 +74,12 @@ def lasts(found: Status) -> str:
 
 
 def is_too_long(found: Status) -> bool:
-    """Whether the record gives the token more life than the server did: another clock wrote it, or another unit."""
+    """For a status: whether the record gives the token more life than the server did: another clock wrote it, or another unit."""
     return found.expires_at_s > END_MAX_S or found.left_s > found.lifetime_s + CLOCK_SLACK_S
 
 
 def renewal(found: Status) -> str:
-    """When the access token is next renewed, or why it never is."""
+    """How a status says when the access token is next renewed, or why it never is."""
     if not found.renewable:
         return tr("never: the record has no refresh token, so the login ends with this token")
     if isinstance(found.error, SignInEnded):
@@ -96,7 +96,7 @@ def login_ends(found: Status, now_s: float) -> str:
 
 
 def claim_of(found: Status) -> str:
-    """The claim as far as anything follows from it: where the server ended the login, no answer is waited for."""
+    """The claim that a status tells of, if anything follows from it: where the server ended the login, no answer is waited for."""
     return "" if isinstance(found.error, Revoked) else found.claim
 
 
@@ -106,7 +106,7 @@ def days(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: "12 s", "8 min 05 s", "3 h 20 min"."""
+    """A length of time as a status and doctor say it: "12 s", "8 min 05 s", "3 h 20 min"."""
     whole = max(0, round(seconds))
     if whole < 60:
         return tr("{seconds} s", seconds=whole)

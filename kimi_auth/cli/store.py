@@ -72,7 +72,7 @@ def store(
 
 
 def _init(out: Terminal) -> None:
-    """Makes missing tables and roles; may be repeated."""
+    """`store init`: makes missing tables and roles; may be repeated."""
     url, _ = select(os.environ, variables=(STORE,))
     if not url:
         raise ConfigError(

@@ -47,7 +47,7 @@ Row = tuple[str, str | Styled]
 
 
 def shown(text: str) -> str:
-    """One line as it is written: clean but for tabs, which part columns; a byte that is no UTF-8 is a question mark."""
+    """One line of output as it is written: clean but for tabs, which part columns; a byte that is no UTF-8 is a question mark."""
     return "\t".join(map(visible, text.encode("utf-8", "replace").decode().split("\t")))
 
 
@@ -98,13 +98,13 @@ class Terminal:
     # --- standard output ---------------------------------------------------------------------------------------------
 
     def line(self, text: str = "") -> None:
-        """One line of facts, there at once. Raises KimiAuthError where it cannot be written."""
+        """Writes one line of facts, there at once. Raises KimiAuthError where it cannot be written."""
         with self._writing():
             sys.stdout.write(shown(self.text(text)) + "\n")
             sys.stdout.flush()
 
     def told(self, text: str) -> None:
-        """A sentence of facts: on a terminal it is broken at blanks, everywhere else it is one line."""
+        """Writes a sentence of facts: on a terminal it is broken at blanks, everywhere else it is one line."""
         if not self.is_lively:
             self.line(text)
             return
@@ -120,27 +120,27 @@ class Terminal:
             self.line(line)
 
     def record(self, value: Mapping[str, Any]) -> None:
-        """One JSON object on a line of its own, there at once; in ASCII, which no terminal's encoding can spoil."""
+        """Writes one JSON object on a line of its own, there at once; in ASCII, which no terminal's encoding can spoil."""
         self.line(json.dumps(value))
 
     def event(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
-        """One event in the form that the Kimi CLI's own `login --json` has, which editors read."""
+        """Writes one event to standard output, in the form of the Kimi CLI's own `login --json`, which editors read."""
         self.record({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
 
     def picture(self, content: RenderableType) -> None:
-        """Something that rich draws. Raises KimiAuthError where it cannot be written."""
+        """Writes something that rich draws to standard output. Raises KimiAuthError where it cannot be written."""
         with self._writing():
             self.console.print(content)
 
     def drawn(self, text: str) -> None:
-        """What the console drew and kept back. Raises KimiAuthError where it cannot be written."""
+        """Writes what the console drew and kept back. Raises KimiAuthError where it cannot be written."""
         with self._writing():
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def rows(self, rows: Iterable[Row], title: str = "", *, platform: str = "") -> None:
-        """Facts with labels: aligned under `title` on a terminal, `label: value` where a program or a file reads; there
-        the id of the `platform` that they are about comes first, as a fact like the others."""
+        """Writes facts with labels: aligned under `title` on a terminal, `label: value` where a program or a file
+        reads; there the id of the `platform` that they are about comes first, as a fact like the others."""
         rows = list(rows)
         if not self.is_lively:
             if platform:
@@ -188,7 +188,7 @@ class Terminal:
     # --- standard error ----------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """One line of diagnostics; where it cannot be written, the exit status has to do."""
+        """Writes one line of diagnostics; where it cannot be written, the exit status has to do."""
         line = f"{PROGRAM}: {one_line(shown(self.text(text)))}\n"
         if sys.stderr is not None:
             with suppress(OSError):
@@ -196,7 +196,7 @@ class Terminal:
                 sys.stderr.flush()
 
     def report(self, error: KimiAuthError, facts: Mapping[str, Any] | None = None) -> int:
-        """Reports the error in the requested form, in one object with the facts known nevertheless (`facts`);
+        """Writes an error: a line of diagnostics, or in one JSON object with the facts known nevertheless (`facts`);
         returns the exit status. Never raises: where standard output takes nothing, standard error has said it."""
         hint = for_login(self.text(error.hint), self.platform, self.account)
         self.say(with_hint(error.message, hint))
@@ -205,7 +205,7 @@ class Terminal:
         return error.exit_status
 
     def interrupted(self, exit_status: int) -> int:
-        """Tells a program that a signal ended the command; a person knows. Returns the exit status, and never raises."""
+        """Writes for a program that a signal ended the command; a person knows. Returns the exit status, and never raises."""
         self._record("interrupted", "a signal ended the command", "", exit_status)
         return exit_status
 
@@ -238,7 +238,7 @@ class Terminal:
             LOGGER.setLevel(logging.NOTSET)
 
     def say_more(self) -> None:
-        """From now on everything that this package logs is said."""
+        """From now on everything that this package logs is written to standard error, too."""
         self.verbose = True
         for level in (LOGGER, self._logs):
             if level is not None:

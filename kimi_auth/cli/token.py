@@ -51,7 +51,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def seconds(value: float) -> float:
-    """A number of seconds; NaN is refused, because it compares with nothing and would pass every bound."""
+    """The seconds of `--min-ttl`; NaN is refused, because it compares with nothing and would pass every bound."""
     if value != value:  # noqa: PLR0124 - NaN
         raise typer.BadParameter(tr("it is not a number"))
     return value
@@ -123,7 +123,7 @@ def token(
 
 
 def _form(form: Format, operation: str | None, *, json: bool) -> Format:
-    """The format that options and operation mean together. Raises Usage where they contradict each other."""
+    """The format of the token that options and operation mean together. Raises Usage where they contradict each other."""
     if json and form not in {"plain", "json"}:
         raise Usage(tr("--json and --format {form} cannot be used together", form=form))
     if operation is not None and form not in OPERATIONS:
@@ -146,7 +146,7 @@ def _refuse_other_cluster(session: Session) -> None:
 
 
 def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: str, request: Request) -> bool:
-    """Whether the request is for a token, and from the server that tokens are for; other operations are done here.
+    """Whether `token` answers the request: one for a token, from its server; other operations are done here.
 
     kimi-auth signs in by itself, so nothing is stored. What git erases, its server has refused: that token is replaced, if
     it is the stored one, as after any 401. An unknown operation is ignored, as git asks of helpers.

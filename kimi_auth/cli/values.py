@@ -19,7 +19,7 @@ def leave_as_they_are(command: Any) -> None:
 
 
 def _params(usual: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:
-    """Typer's own `get_params`: what it gives has been told."""
+    """Typer's own `get_params`: the parameters that it gives have been told to leave values as they are."""
     found = usual(ctx)
     for param in found:
         descriptor = getattr(param, "type_descriptor", None)  # versions of Typer without it do not ask pydantic

@@ -70,7 +70,7 @@ class JsonView:
             self._emit("info", notice.message, {"step": notice.kind, **count})
 
     def finish(self, report: LoginReport) -> None:
-        """The last event of a sign-in that stands; why another one ended is an error event, which is not ours to write."""
+        """Writes the last event of a sign-in that stands; why another one ended is an error event, which is not ours to write."""
         if report.state == "signed_in":
             data = (
                 {"already": True, "account": report.account or None}

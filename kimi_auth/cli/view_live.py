@@ -126,7 +126,7 @@ class LiveView:
         await self._keys.left()
 
     def tick(self) -> None:
-        """One frame, where the terminal is ours; the keyboard and the cursor are taken with the first one."""
+        """One frame of the live picture, where the terminal is ours; the keyboard and the cursor are taken with the first one."""
         with self._lock, suppress(OSError, ValueError):  # the terminal has gone: the sign-in goes on without it
             if self._is_away or not self._has_terminal():
                 return
@@ -138,7 +138,7 @@ class LiveView:
             self._painter.draw(self.picture(), extra=extra)
 
     def above(self, text: str, write: Callable[[str], object]) -> None:
-        """Has `write` put `text` where the picture begins, and draws that below."""
+        """Has `write` put `text` where the live picture begins, and draws that below."""
         with self._lock:
             if self._is_shown and self._has_terminal():
                 self._painter.lift()
@@ -182,7 +182,7 @@ class LiveView:
             return True
 
     def _leave(self) -> None:
-        """Puts cursor and keyboard back; no frame is drawn until `_come_back`."""
+        """Leaves the terminal: cursor and keyboard are put back; no frame is drawn until `_come_back`."""
         is_free = self._lock.acquire(timeout=STUCK_S)
         try:
             self._is_away = True

@@ -130,7 +130,7 @@ def _question(state: ViewState, width: int, height: int, text: Callable[[str], s
 
 
 def _code(state: ViewState, room: int, is_large: bool, text: Callable[[str], str]) -> list[RenderableType]:
-    """The code in block letters, where they fit, and the caution, beside it where there is room."""
+    """In the picture: the code in block letters, where they fit, and the caution, beside it where there is room."""
     if not is_large:
         return [_line(Prose(text(CAUTION), style=WARN)), BLANK]
     beside_it = text(CAUTION_LINES)
@@ -159,7 +159,7 @@ def _countdown(state: ViewState, now_s: float, width: int, text: Callable[[str],
 
 
 def _progress(state: ViewState, text: Callable[[str], str]) -> list[RenderableType]:
-    """The steps that are done, ticked off, and while there is still hope those to come."""
+    """In the picture: the steps that are done, ticked off, and while there is still hope those to come."""
     done = dict(state.done)
     lines: list[RenderableType] = []
     for kind, label in STEPS.items():
@@ -171,7 +171,7 @@ def _progress(state: ViewState, text: Callable[[str], str]) -> list[RenderableTy
 
 
 def _mark(state: ViewState, now_s: float, text: Callable[[str], str]) -> RenderableType:
-    """One line of the sign-in's picture: the current step, or how it ended."""
+    """A line of the picture of a sign-in: the current step, or how it ended."""
     if state.is_over:
         mark, style = _END_MARKS[state.mood]
         return _line(Prose.assemble((f"{mark} ", style), (text(state.message), "bold")))

@@ -114,7 +114,7 @@ def fold(state: ViewState, notice: Notice, now_s: float) -> ViewState:
 
 
 def finish(state: ViewState, report: LoginReport) -> ViewState:
-    """The state after the sign-in has ended as `report` says."""
+    """The state of the sign-in's view after it has ended as `report` says."""
     mood, sentence = _ENDS[report.state]
     if report.already:
         sentence = _ALREADY
@@ -124,5 +124,5 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
 
 
 def interrupt(state: ViewState) -> ViewState:
-    """The state after a sign-in that came to no end of its own."""
+    """The state of the sign-in's view after one that came to no end of its own."""
     return replace(state, mood="plain", message=tr("Interrupted."))

@@ -94,7 +94,7 @@ class BearerAuth(_Auth):
             self._bearers.note(_answer((yield _signed(response.request, newer))))
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """The same for a client in an event loop."""
+        """As `sync_auth_flow`, for an httpx or httpx2 client in an event loop."""
         if not self._bearers.is_at_home(origin_of(request.url)):
             yield request
             return
@@ -105,8 +105,8 @@ class BearerAuth(_Auth):
             self._bearers.note(_answer((yield _signed(response.request, newer))))
 
     def _can_send_again(self, response: http_libraries.Response) -> bool:
-        """Whether the *refused* request can be: a POST that was redirected to a GET has been processed and must not be sent
-        again. Tells the caller if its body is spent."""
+        """Whether an httpx client can send the *refused* request again: a POST that was redirected to a GET has been
+        processed and must not be sent again. Tells the caller if its body is spent."""
         if _replayable(response.request):
             return True
         response.extensions[NOT_RESENT] = SPENT_BODY

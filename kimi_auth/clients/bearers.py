@@ -59,7 +59,7 @@ class Bearers:
         self._seen = _Seen(self.origin)
 
     def is_at_home(self, origin: str) -> bool:
-        """Whether a request to this origin gets a token."""
+        """Whether a request to this origin gets a bearer."""
         if origin != self.origin:
             _log.debug("not signed: %s is not %s", origin, self.origin)
         return origin == self.origin
@@ -73,7 +73,7 @@ class Bearers:
         return _checked(bearer)
 
     def token_sync(self) -> str:
-        """The same, blocking the calling thread."""
+        """`token`, blocking the calling thread: the bearer to send."""
         try:
             bearer = self._source.access_token_sync()
         except KimiAuthError as error:
@@ -87,7 +87,7 @@ class Bearers:
         return await self.other(bearer, reports=not is_the_url) if refuses else None
 
     def newer_sync(self, answer: Answer, bearer: str) -> str | None:
-        """The same, blocking the calling thread."""
+        """`newer`, blocking the calling thread: the other bearer after this answer."""
         refuses, is_the_url = self._seen.look(answer, bearer)
         return self.other_sync(bearer, reports=not is_the_url) if refuses else None
 
@@ -100,7 +100,7 @@ class Bearers:
             return None
 
     def other_sync(self, bearer: str, *, reports: bool = True) -> str | None:
-        """The same, blocking the calling thread."""
+        """`other`, blocking the calling thread: another bearer than this one, which got a 401."""
         try:
             return self._other(self._source.rejected_sync(bearer) if reports else None, bearer)
         except KimiAuthError as error:
@@ -112,7 +112,7 @@ class Bearers:
         self._seen.note(answer)
 
     def spent(self) -> None:
-        """Logs that a refused request cannot be sent again."""
+        """Logs that a request whose bearer was refused cannot be sent again."""
         _log.warning("401 from %s: %s", self.origin, SPENT_BODY)
 
     def _other(self, newer: str | None, bearer: str) -> str | None:
@@ -145,8 +145,8 @@ class _Seen:
         self._refusing: dict[tuple[str, str], None] = {}
 
     def look(self, answer: Answer, bearer: str) -> tuple[bool, bool]:
-        """Notes what the answer says. Whether it is the token's own origin saying 401 to this very token, for redirects may
-        have led elsewhere; and whether that is about the URL and not about the token."""
+        """Notes what the answer says of the bearer. Whether it is the token's own origin saying 401 to this very token,
+        for redirects may have led elsewhere; and whether that is about the URL and not about the token."""
         if not (answer.status == 401 and answer.origin == self._origin and answer.bearer == bearer):
             self.note(answer)
             return False, False

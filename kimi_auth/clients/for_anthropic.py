@@ -30,7 +30,7 @@ class _Credentials:
         return f"{type(self).__name__}(origin={self._bearers.origin!r})"
 
     def for_base_url(self, base_url: str) -> Self:
-        """The client asks this when it is made. Raises ValueError for one that sends to another origin."""
+        """anthropic's client asks this when it is made. Raises ValueError for one that sends to another origin."""
         if origin_of_text(base_url) != self._bearers.origin:
             raise ValueError(
                 f"the client does not send to {self._bearers.origin}, so it gets no token: give it the platform's base_url"

@@ -80,7 +80,7 @@ class _Conversation:
             response.request.headers.pop("Authorization", None)
 
     def _rewind(self, body: Any) -> bool:
-        """Whether the body of the refused request can be sent twice; a redirect may have left it out."""
+        """Whether `requests` can send the body of the refused request twice; a redirect may have left it out."""
         if body is None or isinstance(body, (bytes, str)):
             return True
         if body is not self._body or self._starts_at is None or getattr(body, "closed", False):

@@ -56,7 +56,7 @@ async def keep(
 
 
 async def _rest(wait_s: float, clock: Clock, notice: Callable[[], bool] | None, slice_s: float) -> None:
-    """Sleeps `wait_s`, in slices; shorter if `notice` says so or the clocks disagree."""
+    """Sleeps `wait_s` between two looks, in slices; shorter if `notice` says so or the clocks disagree."""
     until_s = clock.monotonic_s() + wait_s
     before = _clocks(clock)
     while (left_s := until_s - clock.monotonic_s()) > 0:

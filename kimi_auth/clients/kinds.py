@@ -59,7 +59,7 @@ def _put_key(client: Any, token: str, static: str | None, _origin: str) -> None:
 
 
 def _takes_a_token(target: Any) -> bool:
-    """Whether it can be called with one string, and has then done its work."""
+    """Whether a target can be called with one string, and has then taken the token."""
     if not callable(target) or any(map(inspect.iscoroutinefunction, (target, target.__call__))):
         return False
     try:
@@ -102,7 +102,7 @@ KINDS = (
 
 
 def kind_of(target: object) -> Kind:
-    """The first of the `KINDS` that fits. Raises TypeError for an object of none of them and for one of the `REFUSALS`."""
+    """The first of the `KINDS` of clients that fits. Raises TypeError for none of them, and for one of the `REFUSALS`."""
     if refusal := refusal_of(target):
         raise TypeError(f"a token cannot be put into {name_of(target)}: {refusal.why}; {refusal.instead}")
     kind = next((kind for kind in KINDS if kind.fits(target)), None)
@@ -115,7 +115,7 @@ def kind_of(target: object) -> Kind:
 
 
 def name_of(target: object) -> str:
-    """What to call it in a sentence: never its repr, which may hold a key."""
+    """What to call a client of any kind in a sentence: never its repr, which may hold a key."""
     named: Any = target if hasattr(target, "__qualname__") else type(target)
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
@@ -137,7 +137,7 @@ def _home_of(origin: str | None) -> str:
 
 
 def goes_to(home: str, kind: Kind, target: object) -> bool:
-    """Whether the client sends to this origin, as far as it says where it sends; with home "", to any that may get bearers."""
+    """Whether a client of a kind sends to this origin, as far as it says; with home "", to any that may get bearers."""
     base = kind.base(target)
     if base is None:
         return True
@@ -149,7 +149,7 @@ def goes_to(home: str, kind: Kind, target: object) -> bool:
 
 
 def refuse_elsewhere(kind: Kind, target: object, home: str) -> None:
-    """Raises ValueError for a client that sends to another origin than `home`, and for one of httpx where `home` is ""."""
+    """Raises ValueError for a client, of its kind, that sends elsewhere than to `home`, and for one of httpx where `home` is ""."""
     if not home and is_client(target):
         raise ValueError(f"where may {name_of(target)} send the token? Name the only origin with origin=")
     if not goes_to(home, kind, target):

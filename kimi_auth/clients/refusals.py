@@ -56,5 +56,5 @@ REFUSALS = (
 
 
 def refusal_of(it: object) -> Refusal | None:
-    """Why this object is not served; None if nothing is known against it."""
+    """Why an object with a key is refused; None if nothing is known against it."""
     return next((refusal for refusal in REFUSALS if refusal.fits(it)), None)

@@ -112,7 +112,7 @@ class Targets:
             return [entry for entry in self._attached if entry.times]
 
     def _serve(self, entry: _Attached, here: asyncio.AbstractEventLoop | None) -> str:
-        """Delivers here, or on the target's own loop; a loop that is closed runs nothing that could be disturbed."""
+        """Delivers to the target here, or on its own loop; a loop that is closed runs nothing that could be disturbed."""
         if entry.loop is not None and entry.loop is not here:
             try:
                 entry.loop.call_soon_threadsafe(self._deliver, entry)
@@ -123,7 +123,7 @@ class Targets:
         return self._deliver(entry)
 
     def _deliver(self, entry: _Attached) -> str:
-        """Puts the newest token in, whichever call brought it: of two deliveries the later never puts an older one."""
+        """Puts the newest token into the target, whichever call brought it: of two deliveries the later never puts an older one."""
         with entry.lock:
             token, target = self._given.newest, entry.ref()
             if token is None or target is None or not entry.times or entry.has == token:

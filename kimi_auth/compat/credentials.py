@@ -157,7 +157,7 @@ def _store(ref: Ref) -> FileStore:
 
 @contextmanager
 def _written(ref: Ref) -> Iterator[FileStore]:
-    """The credential's store, locked, with its errors as the host's types."""
+    """The credential's store, locked, with its errors as the Kimi CLI's."""
     try:
         store = _store(ref)
         with store.locked(LOCK_WAIT_S) as held:

@@ -85,7 +85,7 @@ def host_version() -> str:
 
 
 def platforms() -> tuple[Platform, ...]:
-    """Every platform of this share directory, before the environment's overrides."""
+    """Every platform that the Kimi CLI's share directory knows, before the environment's overrides."""
     return Registry(share_dir()).all()
 
 

@@ -76,21 +76,21 @@ class OAuthManager:
             await asyncio.gather(keeping, return_exceptions=True)
 
     def resolve_api_key(self, api_key: Secret, oauth: Ref | None) -> str:
-        """The bearer of now for a provider or service: the login's access token, else the static key.
+        """For the Kimi CLI: the bearer of now for a provider or service: the login's access token, else the static key.
 
         In an event loop it never waits: a token that has run out is given as it is, and the 401 says so.
         """
         return (self._bearer(oauth) if oauth is not None else "") or api_key.get_secret_value()
 
     def get_cached_access_token(self, key: str) -> str | None:
-        """The stored access token of a credential's key, if it can be used."""
+        """For the Kimi CLI's tools: the stored access token of a credential's key, if it can be used."""
         session = _session(key)
         if session is None or session.status().state not in AT_ONCE:
             return None
         return _stored(session) or None
 
     def common_headers(self) -> dict[str, str]:
-        """The headers that say which program and device is asking (`X-Msh-*`)."""
+        """For the Kimi CLI's requests: the headers that say which program and device is asking (`X-Msh-*`)."""
         return device_headers(share_dir(), version=host_version())
 
     # --- inside ------------------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ class Adoption:
 
 
 def share(source: CredentialStore, own: CredentialStore, now_s: float) -> tuple[str, bool]:
-    """Makes the login of `source` the only one: a copy of its pair in `own` becomes an empty record, unrevoked. Returns the
-    pair's fingerprint, and whether there was a copy.
+    """Adopts by sharing: makes the login of `source` the only one: a copy of its pair in `own` becomes an empty record,
+    unrevoked. Returns the pair's fingerprint, and whether there was a copy.
 
     Raises NotSignedIn, StorageError, CredentialLocked, and ConfigError for another login in `own` or a renewal that was
     interrupted.
@@ -56,8 +56,8 @@ def share(source: CredentialStore, own: CredentialStore, now_s: float) -> tuple[
 
 
 def move(source: CredentialStore, target: CredentialStore, issuer: str, now_s: float) -> str:
-    """Moves the login of `source`, which belongs to `issuer`, to `target`, and leaves an empty record. Returns the
-    fingerprint of its pair.
+    """Adopts by moving the login of `source`, which belongs to `issuer`, to `target`, and leaves an empty record.
+    Returns the fingerprint of its pair.
 
     The copy is durable before the original goes: killed in between, the same command finishes the work. Raises as `share`.
     """
@@ -83,7 +83,7 @@ def _both(source: CredentialStore, own: CredentialStore) -> Iterator[None]:
 
 
 def _whole(store: CredentialStore) -> tuple[Token, str]:
-    """The login that is to be taken from `store`, and its fingerprint."""
+    """The login of `store` that is to be adopted, and its fingerprint."""
     found = _finished(store, "kimi-code")
     if found.token is None or found.token.is_empty:
         raise NotSignedIn(
@@ -94,7 +94,7 @@ def _whole(store: CredentialStore) -> tuple[Token, str]:
 
 
 def _holds(store: CredentialStore, fp: str) -> bool:
-    """True if `store` holds the pair `fp`. Raises ConfigError for another login there."""
+    """True if the `store` that adopts holds the pair `fp`. Raises ConfigError for another login there."""
     there = _finished(store, "kimi-cli")
     if there.token is None or there.token.is_empty:
         return False
@@ -107,8 +107,8 @@ def _holds(store: CredentialStore, fp: str) -> bool:
 
 
 def _finished(store: CredentialStore, home: str) -> Snapshot:
-    """The record of `store`. Raises ConfigError after an interrupted renewal: that may have spent the pair or staged its
-    successor, which only the home in which it happened can tell."""
+    """The record of `store`, to adopt. Raises ConfigError after an interrupted renewal: that may have spent the pair or
+    staged its successor, which only the home in which it happened can tell."""
     found = store.view()
     if problem := found.snapshot.problem:
         raise problem

@@ -75,7 +75,7 @@ class CachedToken:
         self.look_again_s: float = boottime_s + min(recheck_every_s, max(0.0, until_s - now_s))
 
     def serves(self, clock: Clock, store: CredentialStore) -> bool:
-        """True while the token is fresh and still the stored one."""
+        """True while the token in memory is fresh and still the stored one."""
         boottime_s = clock.boottime_s()
         if boottime_s < self.look_again_s:
             return True
@@ -100,8 +100,8 @@ class Refresher:
         return self._age_clock.stamp_now() != self._stamp
 
     async def look(self, timeout_s: float | None = None) -> float:
-        """Runs one round; returns the seconds until the next one. Raises as `obtain` if no token is available within
-        `timeout_s`, by default the patience of every caller."""
+        """Looks at the token in memory: one round; returns the seconds until the next one. Raises as `obtain` if no
+        token is available within `timeout_s`, by default the patience of every caller."""
         landing = self._credential.inspect()
         self._stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":

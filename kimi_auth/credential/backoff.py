@@ -33,8 +33,8 @@ FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
 def attainable(need: Need, backoff: Backoff) -> Need:
-    """`need`, but if it requires more life than this server ever granted, a fresh token instead: another rotation would
-    not bring a longer one."""
+    """The `need` that a try can meet: one of more life than this server ever granted becomes a fresh token; another
+    rotation would not bring a longer one."""
     # Without this a `min_ttl_s` above the server's lifetime rotates at every call.
     if not 0 < backoff.life_s < need.min_ttl_s:
         return need
@@ -52,7 +52,7 @@ def is_blocked(backoff: Backoff, fp: str) -> bool:
 
 
 def blocked(backoff: Backoff) -> Blocked:
-    """The error for `blocked`. It quotes the stored answer, so that a person can tell a proxy from an ended login."""
+    """The backoff's error for `blocked`. It quotes the stored answer, so that a person can tell a proxy from an ended login."""
     return Blocked(tr("the server keeps refusing to renew: {reason}", reason=answered(backoff.unrecognized_words)))
 
 
@@ -82,7 +82,7 @@ def forced_until_s(backoff: Backoff, now_s: float) -> float:
 
 
 def is_forced(snapshot: Snapshot, need: Need, now_s: float) -> bool:
-    """True if a renewal is due only because the platform rejected the access token, not because it has ended."""
+    """For the backoff: true if a renewal is due only because the platform rejected the access token, not because it has ended."""
     token = snapshot.token
     return token is not None and token.access_token == need.not_bearer and phase(token, now_s) != "expired"
 
@@ -162,7 +162,7 @@ def _unrecognized_wait_s(count: int) -> float:
 
 
 def answered(words: str) -> str:
-    """What a server's answer or the network was told as, and a store kept."""
+    """The kept message of the failure: what a server's answer or the network was told as."""
     return Kept.by(_sentence_of, words)
 
 
@@ -179,12 +179,12 @@ def transient_error(backoff: Backoff) -> KimiAuthError:
 
 
 def rejected_again(wait_s: float) -> KimiAuthError:
-    """The error for a forced rotation that came too soon after the last one; the next may be made in `wait_s` seconds."""
+    """The backoff's error for a forced rotation that came too soon after the last one; the next may be made in `wait_s` seconds."""
     words = tr("the API rejected this access token soon after it was renewed for that reason")
     return postponed(Unreachable(words, hint=tr("wait, or look at it: kimi-auth doctor --verify")), wait_s)
 
 
 def postponed(error: KimiAuthError, wait_s: float) -> KimiAuthError:
-    """The same error, with the seconds until the next try in its message."""
+    """A transient error, with the seconds until the next try in its message."""
     words = tr("{error}; not tried again for {seconds:.0f} s", error=error.message, seconds=wait_s)
     return error.reworded(words, retry_after_s=wait_s)

@@ -40,7 +40,7 @@ _NOT_RENEWED: Mapping[str, Callable[[], KimiAuthError]] = {
 
 
 def error_of(state: str) -> KimiAuthError:
-    """A new error for a rest state without a usable token, for which no walk recorded a better one."""
+    """Of a classified credential: a new error for a rest state without a usable token, for which no walk recorded a better one."""
     make = NO_TOKEN.get(state) or _NOT_RENEWED.get(state)
     return make() if make else Unreachable(tr("the credential is {state}", state=state))
 
@@ -109,13 +109,13 @@ def implausible_end(token: Token) -> StorageError | None:
 
 
 def still_works(snapshot: Snapshot, now_s: float) -> bool:
-    """True while the access token can be used at all: it has life left."""
+    """True while the stored access token can be used at all: it has life left."""
     token = snapshot.token
     return bool(token and token.access_token and left_s(token, now_s) > 0)
 
 
 def not_ours(token: Token, binding: Binding | None, issuer: str, built_in: str) -> WrongIssuer | None:
-    """Why this pair must not be sent to `issuer`; None if it belongs there.
+    """Why this stored pair must not be sent to `issuer`; None if it belongs there.
 
     The record's own key and the binding beside it name the owner, and must agree if both exist. With neither, the owner
     is the platform's `built_in` host: an environment variable must not redirect a refresh token to another host.

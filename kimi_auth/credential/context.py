@@ -28,7 +28,7 @@ class Need(NamedTuple):
         return f"Need(min_ttl_s={self.min_ttl_s}, not_fp={self.not_fp!r}, insist={self.insist})"
 
     def met_by(self, snapshot: Snapshot, now_s: float) -> bool:
-        """True if the stored pair is fresh at `now_s` and meets every other condition."""
+        """True if the stored pair is fresh at `now_s` and meets every other condition of the caller."""
         token = snapshot.token
         return (
             token is not None
@@ -39,8 +39,8 @@ class Need(NamedTuple):
         )
 
     def waits(self, state: str, snapshot: Snapshot, now_s: float) -> bool:
-        """True if the need can wait: the pair is in a rest `state` that serves, and meets every condition except
-        freshness."""
+        """True if the caller's need can wait: the pair is in a rest `state` that serves, and meets every condition
+        except freshness."""
         token = snapshot.token
         return (
             state in SERVES

@@ -46,7 +46,7 @@ ADOPT = "kimi-auth adopt"
 
 
 def addressed(error: KimiAuthError, sign_in: str) -> KimiAuthError:
-    """An error of the credential, copied with a hint that names the platform of the command `sign_in`."""
+    """An error of this credential, copied with a hint that names the platform of the command `sign_in`."""
     hint = error.hint
     if "--platform" not in hint:
         hint = hint.replace(SIGN_IN, sign_in).replace(ADOPT, ADOPT + sign_in.removeprefix(SIGN_IN))
@@ -94,7 +94,7 @@ class Credential:
         self.patience_s = patience_s
 
     def inspect(self) -> CredentialState:
-        """Reads and classifies the stored credential: no network, no lock, no write.
+        """This credential's current state: reads and classifies the stored pair: no network, no lock, no write.
 
         That is the first step of token_lifecycle, whose outcomes are the rest states they lead to; it is walked only for an
         observer. Engine, tables and machine files would cost a `status` as much as all the rest.
@@ -146,7 +146,7 @@ class Credential:
             return self._patience_over(timeout_s)
 
     def wait_sync(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
-        """`wait` for code without an event loop."""
+        """`wait` for a renewal in flight, for code without an event loop."""
         steps, landing = self._waiting(ask, timeout_s), None
         try:
             while True:
@@ -171,13 +171,13 @@ class Credential:
         return start
 
     def renew_in_background(self, landing: CredentialState) -> None:
-        """Starts an advisory renewal: one try for the lock; failures are logged and change nothing. A program that is
-        ending starts none."""
+        """Starts a walk of an advisory renewal in a call: one try for the lock; failures are logged and change nothing.
+        A program that is ending starts none."""
         if not is_ending():
             self._join("advisory", partial(self._walk, landing, Need(), 0.0, "renew"))
 
     def renew_now(self, landing: CredentialState) -> CredentialState:
-        """An advisory renewal in the calling thread, for a process that has no other task."""
+        """Walks an advisory renewal of this credential in the calling thread, for a process that has no other task."""
         with untorn():
             return self._walk(landing, Need(), 0.0, "renew")
 

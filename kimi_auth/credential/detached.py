@@ -65,7 +65,7 @@ def renew_detached(
 
 
 def spawn(command: list[str], environ: Mapping[str, str]) -> int:
-    """A process in a session of its own with /dev/null as its standard streams; returns its pid, raises OSError."""
+    """A process that outlives us: a session of its own, /dev/null as its streams; returns its pid, raises OSError."""
     streams = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     inherited = [(os.POSIX_SPAWN_CLOSE, number) for number in _inherited()]
     return os.posix_spawn(command[0], command, environ, file_actions=[*streams, *inherited], setsid=True)
@@ -74,7 +74,7 @@ def spawn(command: list[str], environ: Mapping[str, str]) -> int:
 def environment(
     share_dir: str, environ: Mapping[str, str], variables: Collection[str], home_variable: str = SHARE_DIR_VARIABLES[0]
 ) -> dict[str, str]:
-    """The child's environment. Relative paths become absolute, because the child runs in /."""
+    """The environment of the process that renews. Relative paths become absolute, because it runs in /."""
     kept = {
         name: value
         for name, value in environ.items()

@@ -100,7 +100,7 @@ class WalkHistory:
                 self._keep(Walk(tuple(trace.traced)), machine)
 
     def kept(self) -> list[WalkFile]:
-        """All kept walks, oldest first; none if the folder is missing or cannot be read."""
+        """All kept walks of the share dir, oldest first; none if the folder is missing or cannot be read."""
         try:
             names = files.names(self.folder) if self.folder is not None else []
         except OSError:

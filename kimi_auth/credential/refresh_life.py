@@ -58,7 +58,7 @@ def _known(at_s: float) -> float:
 
 
 def _claim(text: str, name: str) -> float:
-    """A time in a JWT (RFC 7519 §4.1), unchecked; 0.0 for any other text."""
+    """A time that a refresh token claims as a JWT (RFC 7519 §4.1), unchecked; 0.0 for any other text."""
     parts = text.split(".")
     if len(parts) != 3 or len(parts[1]) > _PAYLOAD_MAX:
         return 0.0

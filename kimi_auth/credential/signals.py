@@ -92,7 +92,7 @@ class Deferral:
 
     @contextmanager
     def guard(self) -> Generator[None, None, None]:
-        """Protects the calls of every thread while the block runs. Does nothing outside of the main thread."""
+        """Defers signals to protect the calls of every thread while the block runs. Does nothing outside of the main thread."""
         if not is_main_thread():
             yield
             return
@@ -122,7 +122,7 @@ class Deferral:
             self.settle()
 
     def forget(self) -> None:
-        """Resets the state in a forked child, where an inherited handler acts as the default."""
+        """Resets the deferring of signals in a forked child, where an inherited handler acts as the default."""
         self._noted.clear()
         self._guards = self._blocks = 0
 

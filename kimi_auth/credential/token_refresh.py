@@ -177,7 +177,7 @@ class TokenRefreshHooks:
     def answered(
         self, ctx: CredentialContext, answer: Answer[ExchangeOutcome, Grant], sent_at_s: float
     ) -> tuple[ExchangeOutcome, CredentialContext]:
-        """What an answer to the request of `sent_at_s` (unix seconds) means for the walk. Touches nothing."""
+        """For the walk of token_refresh: what the answer to the request of `sent_at_s` (unix seconds) means. Touches nothing."""
         ctx = ctx._replace(error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
@@ -263,8 +263,8 @@ class TokenRefreshHooks:
         return ctx._replace(retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
-        """After the first lost answer, this process alone tries again after a second, whatever its patience is: a reuse
-        grace period of a server is short."""
+        """Under the lock, after the first lost answer, this process alone tries again after a second, whatever its
+        patience is: a reuse grace period of a server is short."""
         asked_s = ctx.retry_after_s or 0.0
         if ctx.recoveries or asked_s > RECOVERY_PAUSE_S or not self._ports.recovers(ctx.patience_s):
             return ctx
@@ -301,8 +301,8 @@ class TokenRefreshHooks:
         return ctx._replace(view=ctx.view._replace(backoff=backoff))
 
     def _bound(self, binding: Binding | None) -> Binding | None:
-        """The binding, written if there is none: the first successful renewal proves the issuer. It is kept beside the
-        record, because other clients drop the record's own key."""
+        """Under the lock: the binding, written if there is none: the first successful renewal proves the issuer. It is
+        kept beside the record, because other clients drop the record's own key."""
         if binding is not None:
             return binding
         try:

@@ -22,7 +22,7 @@ def exposed_to(found: os.stat_result, *, owner_too: bool = False) -> str:
 
 
 def _is_group_ours(gid: int, besides: set[int]) -> bool:
-    """True if the group has no known member except me, root and `besides`."""
+    """True if no one else may write by this group: it has no known member except me, root and `besides`."""
     import grp  # only for a group-writable directory: a directory service may be slow
     import pwd
 
@@ -41,7 +41,7 @@ def _is_group_ours(gid: int, besides: set[int]) -> bool:
 
 
 def group_name(gid: int) -> str:
-    """The name of the group, for people; its number if it has none."""
+    """The name of a group that may write, for people; its number if it has none."""
     import grp
 
     try:

@@ -20,14 +20,14 @@ OTHERS, WRITE = 0o077, 0o022
 
 
 def tighten(where: Where) -> None:
-    """Takes read and write permission from others, if the file is mine. Leaves another user's or a missing one alone;
-    ignores a file system that refuses the change."""
+    """Keeps others out: takes read and write permission from others, if the file is mine. Leaves another user's or a
+    missing one alone; ignores a file system that refuses the change."""
     _take_away(where, lambda found: OTHERS)
 
 
 def close(directory: Path) -> None:
-    """Takes write permission for the directory from others, if it is mine and `reached` would refuse it. Read
-    permission stays, because others may read its files; a sticky directory is shared on purpose."""
+    """Keeps others out: takes write permission for the directory from others, if it is mine and `reached` would refuse
+    it. Read permission stays, because others may read its files; a sticky directory is shared on purpose."""
     _take_away(directory, lambda found: WRITE if exposed_to(found) and not found.st_mode & stat.S_ISVTX else 0)
 
 

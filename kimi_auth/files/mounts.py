@@ -94,7 +94,7 @@ def is_protected(name: str, directory: int) -> bool:
 
 
 def _flags(name: str, kind: int, directory: int) -> int:
-    """ioctl_iflags(2); 0 if the system or the file system has no flags."""
+    """What attributes a file has: ioctl_iflags(2); 0 if the system or the file system has no flags."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | kind, dir_fd=directory)
     except OSError:

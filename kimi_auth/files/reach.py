@@ -62,13 +62,13 @@ def reached(where: Where, *, follow: bool = False, private: bool = True) -> Iter
 
 
 def followed(path: Path) -> Path:
-    """`path` with every link at its end followed. Raises as `reached`."""
+    """`path` reached, with every link at its end followed. Raises as `reached`."""
     with reached(path, follow=True) as place:
         return place.path
 
 
 def stat_at(where: Where, *, follow: bool = False) -> os.stat_result | None:
-    """The `lstat` of a file, None if it does not exist. Raises as `reached`."""
+    """Reaches a file for its `lstat`, None if it does not exist. Raises as `reached`."""
     try:
         with reached(where, follow=follow, private=False) as place:
             return os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
@@ -77,15 +77,14 @@ def stat_at(where: Where, *, follow: bool = False) -> os.stat_result | None:
 
 
 def is_directory(path: Path) -> bool:
-    """True if `path` leads to a directory, False if it does not exist. Raises as `reached`."""
+    """Reaches `path`: True if it is a directory, False if it does not exist. Raises as `reached`."""
     found = stat_at(path, follow=True)
     return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 @contextmanager
 def opened_directory(directory: Where) -> Iterator[int]:
-    """A readable descriptor of a checked directory, or of the directory of a `Location`, for listing and `fsync`. Raises
-    OSError."""
+    """Reaches a directory, or that of a `Location`: a readable descriptor for listing and `fsync`. Raises OSError."""
     if isinstance(directory, Location):
         descriptor = readable(directory.directory)
     else:
@@ -102,14 +101,14 @@ def opened_directory(directory: Where) -> Iterator[int]:
 
 
 def names(directory: Where) -> list[str]:
-    """The names in a directory, or beside a `Location`. Raises OSError."""
+    """Reaches a directory for the names in it, or beside a `Location`. Raises OSError."""
     with opened_directory(directory) as descriptor:
         return os.listdir(descriptor)  # noqa: PTH208
 
 
 def remarks(directory: Path) -> Iterator[tuple[str, str]]:
-    """Unusual but accepted properties of `directory` and of the path to it, each with a next step. Raises as
-    `reached`."""
+    """Reaches `directory`, and remarks unusual but accepted properties of it and of the path, each with a next step.
+    Raises as `reached`."""
     way = Way(directory)
     try:
         way.enter(private=True)

@@ -1,4 +1,4 @@
-"""Explains file errors with a next step: the system's errors, unexpected file types, files of other users and of ids that none has."""
+"""Refuses files that are unfit, and explains file errors, each with a next step: the system's, unexpected file types, other users' files."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _for_shell(hint: str, path: Path) -> str:
 
 
 def is_ours(found: os.stat_result) -> bool:
-    """True for a file of the effective user or of root: root has every permission anyway."""
+    """True for a fit owner, the effective user or root: root has every permission anyway."""
     return found.st_uid in {os.geteuid(), 0}
 
 
@@ -127,7 +127,7 @@ def is_outside(uid: int) -> bool:
 
 
 def refuse_strange(found: os.stat_result, path: Path) -> None:
-    """Raises `NotAFile` or `NotOurs` unless `found` (of `path`) is a regular file and ours."""
+    """Refuses, by `NotAFile` or `NotOurs`, what `found` (of `path`) says is no regular file or not ours."""
     if not stat.S_ISREG(found.st_mode):
         words = next((words for test, words in _KINDS if test(found.st_mode)), tr("something strange"))
         raise NotAFile(path, tr("is {kind}, not a file", kind=words), _BLOCKED)
@@ -136,6 +136,6 @@ def refuse_strange(found: os.stat_result, path: Path) -> None:
 
 
 def refuse_foreign_link(found: os.stat_result, path: Path) -> None:
-    """Raises `NotOurs` for a symbolic link that is not ours: its own owner counts, not its target's."""
+    """Refuses, by `NotOurs`, a symbolic link that is not ours: its own owner counts, not its target's."""
     if stat.S_ISLNK(found.st_mode) and not is_ours(found) and keeps_modes(found.st_dev):
         raise NotOurs(path, tr("is a symbolic link that another user made (uid {uid})", uid=found.st_uid), _BLOCKED)

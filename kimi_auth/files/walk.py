@@ -50,7 +50,7 @@ class Location(NamedTuple):
 
 
 def readable(directory: int) -> int:
-    """Another descriptor of the open `directory`, for listing and `fsync`."""
+    """Another descriptor of an open `directory` on the walk, for listing and `fsync`."""
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
 
 
@@ -97,7 +97,7 @@ class Way:
             raise
 
     def _go_along(self, end: list[str], *, follow: bool) -> tuple[str, bool]:
-        """Enters every directory of the path; returns the last name, and whether a link led to it."""
+        """Walks into every directory of the path; returns the last name, and whether a link led to it."""
         asked = os.fspath(self._asked)
         left = end + _parts(asked if asked[0] == "/" else f"{Path.cwd()}/{asked}") or ["."]
         self._start()
@@ -133,7 +133,7 @@ class Way:
         self.seen.append((words or "/", found))
 
     def _enters(self, name: str) -> bool:
-        """Enters the directory `name`; False if it is a link or a file."""
+        """Walks into the directory `name`; False if it is a link or a file."""
         try:
             descriptor = os.open(name, _ENTER | os.O_NOFOLLOW, dir_fd=self._here)
         except OSError as error:
@@ -144,7 +144,7 @@ class Way:
         return True
 
     def _link(self, name: str, *, is_last: bool) -> str | None:
-        """The target of the link `name`; None for a last name that is no link. A file on the way is an error."""
+        """On the walk: the target of the link `name`; None for a last name that is no link. A file on the way is an error."""
         try:
             found = os.stat(name, dir_fd=self._here, follow_symlinks=False)
         except FileNotFoundError:

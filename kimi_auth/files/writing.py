@@ -158,7 +158,7 @@ def overwrite_durably(where: Where, head: bytes, data: bytes) -> bool:
 
 
 def rename_durably(old: Where, new: Where) -> None:
-    """Renames `old` onto `new` in the same directory, durably."""
+    """Renames `old` onto `new` in the same directory, so that it lasts through a power cut."""
     with reached(new) as place:
         renamed(place.beside(path_of(old).name), place)
         sync_names(place)
@@ -196,13 +196,13 @@ def remove_forgotten(path: Path, now_s: float) -> None:
 
 
 def probe(directory: Path) -> None:
-    """Raises if a small file cannot be made in the directory; leaves no file there."""
+    """Raises if a small file cannot be written in the directory; leaves no file there."""
     with reached(temporary(directory / PROBE)) as place:
         new_file(place, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
         removed(place)
 
 
 def sync_directory(beside: Where) -> None:
-    """Makes the names in the directory of `beside` durable; ignores a file system without that operation."""
+    """After a write, makes the names in the directory of `beside` durable; ignores a file system without that operation."""
     with reached(beside) as place:
         sync_names(place)

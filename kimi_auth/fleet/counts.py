@@ -37,12 +37,12 @@ class Counts:
         self._late[next((bound for bound in BOUNDS_S if seconds <= bound), float("inf"))] += 1
 
     def late_s(self, share: float) -> float:
-        """The delay that this share of the latest rotations did not exceed, in seconds; 0.0 without any."""
+        """A count: the delay that this share of the latest rotations did not exceed, in seconds; 0.0 without any."""
         ordered = sorted(self.late)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     def state(self) -> dict[str, object]:
-        """For another process: what `add` takes."""
+        """The counts for another process: what `add` takes."""
         return {
             "ends": dict(self.ends),
             "recovered": self.recovered,
@@ -54,7 +54,7 @@ class Counts:
         }
 
     def add(self, state: Mapping[str, Any]) -> None:
-        """The counts of another worker of the same table are added."""
+        """Adds the counts of another worker of the same table."""
         self.ends.update(state["ends"])
         self.recovered += state["recovered"]
         self.unreachable += state["unreachable"]
@@ -64,7 +64,7 @@ class Counts:
         self.queue = Queue(*state["queue"])
 
     def text(self) -> str:
-        """No login has a label of its own: a key may name a person."""
+        """The counts as OpenMetrics. No login has a label of its own: a key may name a person."""
         lines = ["# TYPE kimi_auth_rotations counter", "# HELP kimi_auth_rotations Walks by their end."]
         lines += [f'kimi_auth_rotations_total{{end="{end}"}} {count}' for end, count in sorted(self.ends.items())]
         for name, value, about in (

@@ -111,7 +111,7 @@ class Keeper:
         self._free.set()
 
     async def run(self) -> None:
-        """Until `stop`. Raises StorageError for a table that this role may not renew, or that is not there."""
+        """Keeps the table until `stop`. Raises StorageError for one that this role may not renew, or that is not there."""
         await self._ask(self.rows.queue)  # says at once what will not get better
         watch = asyncio.create_task(self._watch())
         try:
@@ -187,7 +187,7 @@ class Keeper:
     # --- one row ------------------------------------------------------------------------------------------------------
 
     async def _keep(self, taken: Taken) -> None:
-        """Walks the row to rest, and gives it back."""
+        """Walks the due row to rest, and gives it back."""
         self.counts.was_late(taken.late_s)
         fp = taken.row.fp or ""
         try:
@@ -212,7 +212,7 @@ class Keeper:
         await self._give_back(taken, store.nonce, ending, state)
 
     def _ending(self, state: str, ctx: CredentialContext, fp: str, store: RowStore, *, is_sent: bool) -> Ending:
-        """What the walk comes to, for the row."""
+        """What the worker's walk comes to, for the row."""
         now_s, due_in_s = self.rows.clock.wall_s(), None
         if state == "renewed":
             new = ctx.snapshot.token
@@ -276,7 +276,7 @@ class Keeper:
         return self._platforms[name]
 
     def _server(self, platform: Platform, device_id: str, origins: tuple[str, ...]) -> tuple[OAuthServer, SendsTokens]:
-        """The platform's server as the device of a login asks it, and how a token is sent there over shared connections."""
+        """A row's server: the platform's as the device of its login asks it, and how a token is sent over shared connections."""
         key = (platform.id, device_id, origins)
         if key not in self._servers:
             headers = self._headers | ({DEVICE_ID: device_id} if device_id else {})

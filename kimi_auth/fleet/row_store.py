@@ -79,7 +79,7 @@ class RowStore:
         return self._row.mark(fp)
 
     def claim(self, fp: str) -> Claim:
-        """Made with the lease, in its commit; or the one that stood there."""
+        """The claim of the row that was taken: made with the lease, in its commit; or the one that stood there."""
         found = self._row.claim(fp, self._me, 0.0, self._cipher)
         if self._spilled is not None and found.state != "staged":
             return found._replace(state="staged", fp=fp, staged=self._spilled)

@@ -1,4 +1,4 @@
-"""Several accounts of one platform in one home: which of them is in use, and which there are.
+"""accounts.toml of a home: which account of each platform is in use; and the labels of all accounts that have a record there.
 
 An account has a label, chosen by its user; the login without a label is called `default`. `kimi-auth/accounts.toml` names
 the one that is in use where neither an option nor a variable names another:
@@ -21,11 +21,11 @@ from pathlib import Path
 
 from kimi_auth import files
 from kimi_auth.errors import ConfigError, CredentialLocked, NoSuchAccount, StorageError
-from kimi_auth.selection import ACCOUNTS, LABEL_MAX, UNLABELLED, accounts_text, accounts_written, is_label
+from kimi_auth.selection import ACCOUNTS, LABEL_MAX, UNLABELLED, accounts_written, is_label
 from kimi_auth.store import lock, medium
 from kimi_auth.support.language import said_by, tr
 
-__all__ = ["Accounts", "checked_label"]
+__all__ = ["Accounts", "accounts_text", "checked_label"]
 
 BYTES_MAX = 1 << 16
 LABELS_MAX = 1000
@@ -36,13 +36,21 @@ OTHERS_WRITE = 0o022
 
 
 def checked_label(name: str) -> str:
-    """`name`; raises NoSuchAccount for one that can name no account."""
+    """The label `name`; raises NoSuchAccount for one that can name no account."""
     if not is_label(name):
         raise NoSuchAccount(
             tr("{name} cannot be the name of an account", name=ascii(name)[:80]),
             hint=tr("a-z, 0-9 and -, at most {number} characters", number=LABEL_MAX),
         )
     return name
+
+
+def accounts_text(in_use: Mapping[str, str]) -> str:
+    """The text of accounts.toml: the account in use of each platform."""
+    lines = [f'{platform} = "{label}"' for platform, label in sorted(in_use.items())]
+    return "\n".join(
+        ("# The account in use where none is named. Written by: kimi-auth accounts use NAME", "[use]", *lines, "")
+    )
 
 
 class Accounts:
@@ -53,16 +61,16 @@ class Accounts:
         self._credentials = home / "credentials"
 
     def in_use(self, platform: str) -> str:
-        """The label of the account of a platform that is in use, "" where the file says nothing. Raises ConfigError."""
+        """The label that accounts.toml has in use for a platform, "" where the file says nothing. Raises ConfigError."""
         return self.read().get(platform, "")
 
     def is_in_use(self, platform: str, label: str) -> bool:
-        """Whether the account `label` ("" or `default` for the one without) is the one in use. Raises ConfigError."""
+        """Whether accounts.toml has the account `label` ("" or `default` for the one without) in use. Raises ConfigError."""
         return (self.in_use(platform) or UNLABELLED) == (label or UNLABELLED)
 
     def read(self) -> dict[str, str]:
-        """The label in use of each platform that the file names. Raises ConfigError for a file that cannot be trusted or
-        understood."""
+        """The label in use of each platform that accounts.toml names. Raises ConfigError for a file that cannot be
+        trusted or understood."""
         try:
             found = files.read_bounded(self.path, BYTES_MAX)
         except files.Unfit as error:
@@ -87,7 +95,7 @@ class Accounts:
         return self._parsed(text) if written is None else written
 
     def _is_out_of_reach(self, error: OSError) -> bool:
-        """Whether the home itself is what refuses: no login can be used there, and its store says why."""
+        """Whether accounts.toml cannot be read because the home refuses: no login can be used there, and its store says why."""
         if isinstance(error, files.Unfit):
             return error.path not in {self.path, self.path.parent}
         try:
@@ -120,14 +128,14 @@ class Accounts:
         )
 
     def use(self, platform: str, label: str) -> None:
-        """From now on `label` is in use, durably. Called with `locked`. Raises ConfigError, StorageError."""
+        """Writes accounts.toml: from now on `label` is in use, durably. Called with `locked`. Raises ConfigError, StorageError."""
         in_use: Mapping[str, str] = {**self.read(), platform: checked_label(label)}
         medium.make_directories(self.path.parent)
         medium.write_durably(self.path, accounts_text(in_use).encode())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One change of the accounts at a time. Raises CredentialLocked, StorageError."""
+        """One change of accounts.toml at a time. Raises CredentialLocked, StorageError."""
         medium.make_directories(self.path.parent)
         with lock.locked([self.path.with_suffix(".lock")], LOCK_PATIENCE_S) as hold:
             if hold is None:

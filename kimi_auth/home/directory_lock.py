@@ -119,8 +119,8 @@ class DirectoryLock:
     # --- a lock that is there ----------------------------------------------------------------------------------------
 
     def _is_cleared(self, place: files.Location) -> bool:
-        """True if the directory has gone, or was left behind and is removed now. Our own lock is held, so no other
-        process of ours does the same."""
+        """True if kimi-code's lock directory has gone, or was left behind and is removed now. Our own lock is held, so
+        no other process of ours does the same."""
         found = _stat(place)
         if found is None:
             return True
@@ -164,7 +164,7 @@ class DirectoryLock:
         files.rename(new, self.note)
 
     def _owner_of(self, found: os.stat_result) -> Owner | None:
-        """The process of ours that made the directory `found`; None for a peer's, or where that is not certain."""
+        """The process of ours that made the lock directory `found`; None for a peer's, or where that is not certain."""
         try:
             data = files.read_bounded(self.note, NOTE_BYTES_MAX)
             about: dict[str, Any] = json.loads(data.data) if data else {}

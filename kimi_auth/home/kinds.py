@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 
 def slot(oauth_host: str, api_base: str) -> str:
-    """kimi-code's key of a login: one for each pair of addresses, the usual pair has a short one."""
+    """Of kimi-code's kind of home: the key of a login: one for each pair of addresses, the usual pair has a short one."""
     addresses = (oauth_host.strip().rstrip("/"), api_base.strip().rstrip("/"))
     if addresses == DEFAULT_ADDRESSES:
         return "oauth/kimi-code"
@@ -65,7 +65,7 @@ def slot(oauth_host: str, api_base: str) -> str:
 
 
 def _encode_for_kimi_code(token: Token) -> bytes:
-    """A record as kimi-code writes it; `signed_out_at` tells our logout from its own tombstone."""
+    """A record as kimi-code's kind of home has it; `signed_out_at` tells our logout from its own tombstone."""
     record = token.record()
     record.pop("issuer", None)
     keys = ("access_token", "refresh_token", "expires_at", "scope", "token_type", "expires_in")

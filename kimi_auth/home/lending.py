@@ -35,7 +35,7 @@ class Loan:
             )
 
     def put(self, token: Token) -> bool:
-        """Replaces the record by one with this access token; False if it is lent already. Raises StorageError."""
+        """Replaces the lent record by one with this access token; False if it is lent already. Raises StorageError."""
         if token.access_token == self._lent:
             return False
         end_s = token.expires_at_s if self._kind.lends_end else 0.0

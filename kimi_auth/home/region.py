@@ -54,7 +54,7 @@ def login_of(
 
 
 def _configured(config: Mapping[str, object], usual: Addresses) -> Addresses | None:
-    """The addresses of the login in config.toml; None where its key is not that of its addresses, as kimi-code checks."""
+    """The region's addresses in config.toml; None where the key there is not that of its addresses, as kimi-code checks."""
     provider = _table(_table(config, "providers"), PROVIDER)
     oauth = _table(provider, "oauth")
     host, base = (oauth.get("oauth_host") or usual.oauth_host), (provider.get("base_url") or usual.api_base)

@@ -282,7 +282,7 @@ class DeviceLoginHooks:
         self._view.tell(Notice(kind, message, wait_s=wait_s, count=count))
 
     async def _rest(self, seconds: float) -> bool:
-        """Sleeps; False, and at once, if the person leaves the view meanwhile."""
+        """Sleeps between polls; False, and at once, if the person leaves the view meanwhile."""
         leaving = asyncio.ensure_future(self._view.left())
         resting = asyncio.ensure_future(self._clock.sleep_async(seconds))
         try:

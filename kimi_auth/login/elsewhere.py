@@ -61,7 +61,7 @@ ONE_LOGIN = frozenset({"unix"})
 
 
 def opened(url: str, asked: Asked) -> Opened:
-    """The store of a URL. Raises ConfigError for one that no row understands, without the URL, which may hold a password."""
+    """Opens what `KIMI_AUTH_STORE` names. Raises ConfigError for a URL of no row, without it: it may hold a password."""
     open_store = SCHEMES.get(scheme_of(url))
     if open_store is None:
         known = listed(f"{name}://" for name in SCHEMES)

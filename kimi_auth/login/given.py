@@ -62,7 +62,7 @@ class _GivenStore(MemoryStore):
 
 
 def given_key(key: str, source: str, platform: Platform, clock: Clock, *, base_source: str = "") -> Given:
-    """An API key, which has no end. Raises ConfigError for text that cannot be one."""
+    """A given credential from an API key, which has no end. Raises ConfigError for text that cannot be one."""
     token = Token(key, "", clock.wall_s() + LIFETIME_MAX_S, LIFETIME_MAX_S)
     given = Given(source, platform, _GivenStore(token, clock), base_source)
     if not is_key(key):
@@ -74,7 +74,7 @@ def given_key(key: str, source: str, platform: Platform, clock: Clock, *, base_s
 
 
 def given_token(token: str, expires_at_s: float, lifetime_s: float, platform: Platform, clock: Clock) -> Given:
-    """A token that `kimi-auth run` lent: it ends at `expires_at_s` (unix seconds; 0.0: an API key) and is not renewed."""
+    """A given token, which `kimi-auth run` lent: it ends at `expires_at_s` (unix seconds; 0.0: an API key) and is not renewed."""
     if not expires_at_s or not platform.oauth:
         return given_key(token, LENT, platform._replace(auth="api_key", oauth=None), clock)
     pair = Token(token, "", expires_at_s, lifetime_s, issuer=platform.oauth.host)

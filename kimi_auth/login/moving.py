@@ -62,7 +62,7 @@ class Notebook:
         self.path = path
 
     def is_there(self) -> bool:
-        """One look at the directory. Where we may not look there is none for us: the store names the fault."""
+        """One look whether a move is noted there. Where we may not look there is none for us: the store names the fault."""
         return os.path.lexists(self.path)
 
     def read(self) -> Note | None:
@@ -101,7 +101,7 @@ class Stores(NamedTuple):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Both locks, the file's first. Raises CredentialLocked, StorageError."""
+        """Both locks of a move, the file's first, then the database's. Raises CredentialLocked, StorageError."""
         with ExitStack() as stack:
             for store in (self.file, self.database):
                 if stack.enter_context(store.locked(PATIENCE_S)) is None:
@@ -169,7 +169,7 @@ def _refuse(old: CredentialStore, view: View, there: View) -> None:
 
 
 def _go_on(stores: Stores, notebook: Notebook, device_id: str) -> None:
-    """From the note on, under both locks. Every step is found to be done or missing from what the earlier ones have left."""
+    """Moves on from the note, under both locks. Every step is found to be done or missing from what the earlier ones have left."""
     note = notebook.read()
     if note is None:
         return
@@ -196,7 +196,7 @@ def _is_fenced(view: View, note: Note) -> bool:
 
 
 def _install(new: CredentialStore, token: Token, view: View, note: Note, device_id: str, *, ahead_s: float) -> None:
-    """The pair with all that belongs to it, last the pair itself: then the login is there."""
+    """Into the new store: the pair with all that belongs to it, last the pair itself: then the login is there."""
     binding = view.binding or (Binding(token.issuer) if token.issuer else None)
     if binding is not None and note.to == "database" and not binding.device_id:
         binding = binding._replace(device_id=device_id)
@@ -209,7 +209,7 @@ def _install(new: CredentialStore, token: Token, view: View, note: Note, device_
 
 
 def moved_token(token: Token, ahead_s: float) -> Token:
-    """The pair under a clock that is `ahead_s` ahead of the one that it was stored under: its life stays the same."""
+    """The pair as it moves, under a clock that is `ahead_s` ahead of the one that it was stored under: its life stays the same."""
     values = {name: getattr(token, name) for name in Token.__slots__}
     later: Callable[[str], float] = lambda name: values[name] + ahead_s if values[name] else 0.0  # noqa: E731
     times = ("expires_at_s", "refresh_expires_at_s", "refresh_granted_at_s")

@@ -1,4 +1,4 @@
-"""A login that `kimi-auth serve` has: a store that holds what the server handed out, and the server asked for more.
+"""A client's login at `kimi-auth serve`: its store holds what the server handed out, and the server is asked for more.
 
 The machines of a login run as ever: a renewal is an exchange with the server, which renews the login at most once however many
 ask. The fingerprint of the access token stands for the refresh token; it is worth nothing elsewhere.
@@ -54,11 +54,11 @@ class ServedServer:
         return tr("kimi-auth serve at {path}", path=self._address.path)
 
     def current(self, timeout_s: float = LOOK_TIMEOUT_S) -> Token:
-        """The current token of `kimi-auth serve`. Raises _Refused."""
+        """The current token, asked of `kimi-auth serve`. Raises _Refused."""
         return self._asked("/v1/token", None, timeout_s)
 
     def exchange(self, refresh_token: str, *, connect_timeout_s: float = 5.0) -> Answer[ExchangeOutcome, Grant]:
-        """Another token instead of the one that `refresh_token` names. `not_processed`: there is no other one now."""
+        """Asks `kimi-auth serve` for another token than `refresh_token` names. `not_processed`: there is no other one now."""
         has_fp = refresh_token.removeprefix(MARK)
         try:
             token = self._asked("/v1/rejected", json.dumps({"fp": has_fp}), 40.0)
@@ -159,7 +159,7 @@ class ServedStore(MemoryStore):
         raise _not_here(self.location)
 
     def _look_beside(self) -> None:
-        """Starts a look in a thread, where the last one is a second ago: no caller, and no event loop, waits for the server."""
+        """Looks at the server in a thread, where the last look is a second ago: no caller, and no event loop, waits for it."""
         if self.is_current() or (self._looker is not None and self._looker.is_alive()):
             return
         looker = threading.Thread(target=self.look, args=(LOOK_TIMEOUT_S,), name="kimi-auth look", daemon=True)

@@ -25,8 +25,8 @@ class Storing:
         self._server = ports.server
 
     def put(self, token: Token, binding: Binding, give_up: threading.Event) -> View | KimiAuthError:
-        """Stores the pair under the lock, waiting for it without bound. Returns the view of the credential that it
-        replaced, or the error.
+        """Stores the granted pair under the lock, waiting for it without bound. Returns the view of the credential that
+        it replaced, or the error.
 
         The pair names its host itself, so it goes first: killed before the binding follows, the two disagree or there is
         none, and neither lets a token go anywhere else.
@@ -57,7 +57,7 @@ class Storing:
             log.warning("the old login's backoff still exists: %s", error)
 
     def is_ours(self, view: View) -> bool:
-        """Whether its issuer is the server we talk to: a token is never sent to another one."""
+        """Whether the stored pair's issuer is the one that granted: a token is never sent to another one."""
         token = view.snapshot.token
         return token is not None and not token.is_empty and self._ports.not_ours(view) is None
 

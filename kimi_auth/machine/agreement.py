@@ -90,7 +90,7 @@ def _outcomes(machine: Machine, state: str, activity: str, answer: Any) -> Itera
 
 
 def _literals(annotation: Any) -> set[str] | None:
-    """The strings of a Literal, of a union of Literals, or of an alias of either; None if it is anything else."""
+    """The outcomes of a type: a Literal, a union of Literals, or an alias of either; None if it is anything else."""
     while hasattr(annotation, "__value__"):  # `type Outcome = Literal[...]`, Python 3.12
         annotation = annotation.__value__
     origin = typing.get_origin(annotation)

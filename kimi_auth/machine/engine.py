@@ -223,7 +223,7 @@ def _move(tables: _Tables, cursor: _Cursor, event: str, seconds: float, count: i
 
 
 def _hook(hooks: object, due: Step) -> Any:
-    """The method of that activity. A hooks class without it is a mistake in code: `kimi-auth diagram --check` names it."""
+    """The method that a walk calls. A hooks class without it is a mistake in code: `kimi-auth diagram --check` names it."""
     hook = getattr(hooks, due.activity, None)
     if hook is None:
         raise MachineError(

@@ -85,7 +85,7 @@ def _own_machines() -> Library:
 
 
 def find(package: Path | Traversable, checkout: Path) -> Path | Traversable:
-    """The folder of the machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
+    """The folder of the library's machines: inside the package (wheel, zip), else beside it (bare checkout, editable install)."""
     folders = (package / "machines", checkout / "machines")
     for folder in folders:
         if holds_machines(folder):
@@ -96,7 +96,7 @@ def find(package: Path | Traversable, checkout: Path) -> Path | Traversable:
 
 
 def holds_machines(folder: Path | Traversable) -> bool:
-    """Whether there is such a folder with a machine's file in it."""
+    """Whether a library can be loaded: there is such a folder with a machine's file in it."""
     return folder.is_dir() and any(stem_of(file.name) for file in folder.iterdir())
 
 
@@ -175,7 +175,7 @@ def _files(folder: Path | Traversable) -> tuple[dict[str, Mapping[str, Any]], li
 
 
 def toml_of(text: str) -> dict[str, Any]:
-    """The text as plain data. Raises TOMLDecodeError, also for data that is nested deeper than any machine's."""
+    """The text of a machine's file as plain data. Raises TOMLDecodeError, also for data nested deeper than any machine's."""
     try:
         data = tomllib.loads(text)
     except RecursionError:

@@ -21,7 +21,7 @@ TOP = "top level"
 
 
 def did_you_mean(name: str, options: Iterable[str], otherwise: str) -> str:
-    """The fix for a mistyped name: the nearest option, else `otherwise`."""
+    """For the line of a broken rule: the fix for a mistyped name: the nearest option, else `otherwise`."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(options), n=1)
@@ -29,7 +29,7 @@ def did_you_mean(name: str, options: Iterable[str], otherwise: str) -> str:
 
 
 def place(state: str) -> str:
-    """Where a state stands in its file."""
+    """For the line of a broken rule: where a state stands in its file."""
     return f"[states.{state}]"
 
 
@@ -225,7 +225,7 @@ def leads_nowhere(machines: Machines) -> Iterator[str]:
 
 
 def lock_problems(machines: Machines, guarded: Mapping[str, str]) -> Iterator[str]:
-    """Lock discipline: `guarded` maps an activity to the resource without which it must never run."""
+    """The rule of lock discipline: `guarded` maps an activity to the resource without which it must never run."""
     seen = set()
     for stem, machine in machines.items():
         for name, state in machine.states.items():
@@ -243,13 +243,13 @@ def lock_problems(machines: Machines, guarded: Mapping[str, str]) -> Iterator[st
 
 
 def children_first(machines: Machines) -> list[str]:
-    """The names of `machines`, each after those that it walks. Raises `CycleError` if they walk in a circle."""
+    """To lint in order: the names of `machines`, each after those that it walks. Raises `CycleError` if they walk in a circle."""
     graph = {name: {child for _, child in _walks(machine)} for name, machine in sorted(machines.items())}
     return list(TopologicalSorter(graph).static_order())
 
 
 def line(stem: str, where: str, problem: str) -> str:
-    """One problem as it is shown; the stem `*` stands for all files of the folder."""
+    """A broken rule as it is shown; the stem `*` stands for all files of the folder."""
     return f"{stem}.toml, {where}: {problem}"
 
 
@@ -258,7 +258,7 @@ def _walks(machine: Machine) -> list[tuple[str, str]]:
 
 
 def _closure(start: str, ahead: Callable[[str], Iterable[str]], known: Mapping[str, object]) -> set[str]:
-    """Everything that can be reached from `start`, itself included; unknown names are reached and lead nowhere."""
+    """For a rule: everything that can be reached from `start`, itself included; unknown names are reached and lead nowhere."""
     reached, front = {start}, [start]
     while front:
         at = front.pop()

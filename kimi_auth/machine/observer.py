@@ -53,6 +53,6 @@ NO_OBSERVER: Observer = Observers()
 
 
 def together(*observers: Observer | None) -> Observer:
-    """One observer for those that listen; NO_OBSERVER, which spares a look its walk, where none does."""
+    """One observer of walks for those that listen; NO_OBSERVER, which spares a look its walk, where none does."""
     listening = [one for one in observers if one is not None and one is not NO_OBSERVER]
     return Observers(*listening) if listening else NO_OBSERVER

@@ -58,18 +58,18 @@ class EdgeRecorder:
                 file.write(json.dumps([*edge, test]) + "\n")
 
     def walks(self, edge: Edge) -> dict[str, int]:
-        """How often each test walked `edge`; the test id is "" outside of tests."""
+        """How often each test walked `edge`, as recorded; the test id is "" outside of tests."""
         return {test: count for (walked, test), count in list(self._counts.items()) if walked == edge}
 
     def unwalked(self, machines: Iterable[Machine]) -> list[Edge]:
-        """The declared edges that no walk took, in file order."""
+        """The declared edges that no recorded walk took, in file order."""
         from .spec import edges
 
         walked = {edge for edge, _ in list(self._counts)}
         return [edge for machine in machines for edge in edges(machine) if edge not in walked]
 
     def merge(self, folder: Path) -> None:
-        """Add what other processes left in `folder`. A line that was cut off by a kill does not count."""
+        """Add what other processes recorded in `folder`. A line that was cut off by a kill does not count."""
         from .spec import Edge
 
         for path in sorted(folder.glob("*.ndjson")):

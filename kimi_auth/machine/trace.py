@@ -47,7 +47,7 @@ class Traced(NamedTuple):
     at_s: float
 
     def line(self) -> str:
-        """The transition as a line of NDJSON, with its end of line."""
+        """The transition as a line of a trace: NDJSON, with its end of line."""
         data = dict(zip(_KEYS, self, strict=True)) | {"seconds": round(self.seconds, 4), "at_s": round(self.at_s, 3)}
         return json.dumps(data) + "\n"
 
@@ -91,7 +91,7 @@ class Walk(NamedTuple):
         return list(accumulate(max(0.0, then - before) for before, then in pairwise(times)))
 
     def ended_in(self, machine: Machine) -> str:
-        """The rest state it ended in; "" for a walk that was interrupted."""
+        """The rest state that a walk in a trace ended in; "" for one that was interrupted."""
         state = machine.states.get(self.traced[-1].target)
         return self.traced[-1].target if state is not None and state.is_rest else ""
 

@@ -37,7 +37,7 @@ class CatalogueCache:
         self._directory = share_dir / "kimi-auth" / "models"
 
     def recall(self, platform: Platform) -> CachedCatalogue | None:
-        """The last answer of this very API, if one with an ETag is kept."""
+        """The last answer of this very models API, if one with an ETag is kept."""
         try:
             found = files.read_bounded(self._path(platform), BYTES_MAX)
             memo = CachedCatalogue.model_validate_json(found.data) if found else None
@@ -46,7 +46,7 @@ class CatalogueCache:
         return memo if memo and memo.api_base == platform.api_base else None
 
     def keep(self, platform: Platform, etag: str, data: dict[str, Any]) -> None:
-        """Keeps an answer; one without an ETag is of no use and clears the stored answer."""
+        """Keeps an answer of a models API; one without an ETag is of no use and clears the stored answer."""
         if not etag:
             self.forget(platform)
             return

@@ -41,7 +41,7 @@ _ROOM_BYTES = 64 << 10
 
 
 def default_location(share_dir: Path, given: Path | None) -> Path:
-    """Where the config is. Raises `ConfigError` when another file is `given`: the Kimi CLI reads OAuth from this one only."""
+    """Where config.toml is. Raises `ConfigError` when another file is `given`: the Kimi CLI reads OAuth from this one only."""
     path = share_dir / "config.toml"
     if given is not None and os.path.realpath(files.expanded(given)) != os.path.realpath(path):
         raise ConfigError(
@@ -80,7 +80,7 @@ class ConfigFile:
             return parse(self.path, self._current()[0])
 
     def stamp(self) -> tuple[int, ...]:
-        """Identity of the file as it is now, () if there is none: two equal stamps mean that nothing was written between."""
+        """Identity of config.toml as it is now, () if there is none: two equal stamps mean that nothing was written between."""
         try:
             found = self.path.stat()
         except OSError:
@@ -211,7 +211,7 @@ class ConfigFile:
         return _content_of(self.path)
 
     def _target(self) -> Path:
-        """The file itself where config.toml is a symlink: the link is the user's and stays."""
+        """The file to replace where config.toml is a symlink: the link is the user's and stays."""
         try:
             return files.followed(self.path) if self._is_link() else self.path
         except FileNotFoundError:
@@ -248,7 +248,7 @@ class ConfigFile:
         return files.stat_at(target) is not None and not os.access(target.parent, os.W_OK)
 
     def _replace(self, old: Content, new: Content, config: Mapping[str, Any]) -> bool:
-        """False, with nothing changed, if the file is no longer `old`. `config` is what `new` says."""
+        """Replaces config.toml: False, with nothing changed, if the file is no longer `old`. `config` is what `new` says."""
         self._refuse_target()
         target = self._target()
         if new is None:

@@ -23,7 +23,7 @@ _BOM = "\ufeff"
 
 
 def parse(path: Path, content: Content) -> dict[str, Any]:
-    """The content as plain data, {} if there is none. Raises `ConfigError` with the line and column."""
+    """The bytes of config.toml as plain data, {} if there are none. Raises `ConfigError` with the line and column."""
     try:
         return tomllib.loads((content or b"").decode().removeprefix(_BOM))
     except UnicodeDecodeError as exc:

@@ -30,7 +30,7 @@ class BearerRejected(Unreachable):
 async def discover(
     platform: Platform, bearer: str, headers: Mapping[str, str], *, memory: CatalogueCache | None = None
 ) -> Catalogue:
-    """The models that the platform offers to this bearer, or the error that says why they are not known.
+    """Asks for the models that the platform offers to this bearer, or the error that says why they are not known.
 
     A platform that names its models itself is asked nothing. With a `memory` the server is asked whether they have
     changed since, if it has given an ETag (RFC 9110 §13.1.2).

@@ -43,12 +43,12 @@ class KimiCodeConfig:
         return field_of(field_of(provider, "oauth"), "key") != self._key
 
     def check(self) -> None:
-        """Raises ConfigError now for what would stop `install`."""
+        """Raises ConfigError now for what would stop `install` into kimi-code's config.toml."""
         self._file.writable(lambda config: plan_for_kimi_code(config, self._platform, self._key, ()))
 
     def install(self, models: tuple[ModelEntry, ...]) -> Change:
-        """Writes provider, models, services and, where there is none, the default model. Raises ConfigError; then nothing
-        was written."""
+        """Writes into kimi-code's file provider, models, services and, where there is none, the default model. Raises
+        ConfigError; then nothing was written."""
         return self._file.apply(lambda config: plan_for_kimi_code(config, self._platform, self._key, models))
 
     def restore(self) -> bool:

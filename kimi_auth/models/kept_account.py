@@ -40,7 +40,7 @@ class KeptAccount:
         self._issuer = platform.oauth.host if platform.oauth else ""
 
     def recall(self, token: Token) -> SignIn:
-        """The sign-in that this token comes from, as far as it is known."""
+        """The sign-in that was kept for this token, as far as it is known."""
         try:
             found = files.read_bounded(self._path, BYTES_MAX)
             data = json.loads(found.data) if found else None
@@ -55,7 +55,7 @@ class KeptAccount:
         return SignIn(clean(name, NAME_MAX) if isinstance(name, str) else "", known_s)
 
     def keep(self, token: Token, name: str, at_s: float) -> None:
-        """Keeps the name, "" for an unknown one, and the time of the sign-in."""
+        """Keeps the name of the account, "" for an unknown one, and the time of the sign-in."""
         data = {"v": 1, "issuer": self._issuer, "subject": subject_of(token), "name": name, "at": round(at_s, 3)}
         try:
             files.make_directories(self._path.parent)
@@ -74,7 +74,7 @@ class KeptAccount:
 
 
 def subject_of(token: Token) -> str:
-    """The subject that the access token claims, where it is a JWT: for comparison only, its signature is not checked."""
+    """To compare accounts: the subject that the access token claims, where it is a JWT: its signature is not checked."""
     parts = token.access_token.split(".")
     if len(parts) != 3 or len(parts[1]) > PAYLOAD_MAX:
         return ""

@@ -79,8 +79,8 @@ def after_sync(undo: Undo, platform: Platform, old: Content, new: Content, step:
 
 
 def _handed_down(logins: Mapping[str, Found], platform: Platform) -> dict[str, Found]:
-    """The other logins. The next one after the platform's found the defaults that this one put there; it gets those that this
-    one found."""
+    """What the undo of a logout hands down: the next one after the platform's found the defaults that this one put
+    there; it gets those that this one found."""
     names = list(logins)
     others = {name: found for name, found in logins.items() if name != platform.id}
     if platform.id not in names or names[-1] == platform.id:

@@ -61,7 +61,7 @@ class Change:
 
     @classmethod
     def between(cls, platform: Platform, reason: Reason, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
-        """The change that leads from one config to another."""
+        """The change, as plans have it, that leads from one config to another."""
         from kimi_auth.models.tomltext import diff
 
         old, new = _models(before), _models(after)
@@ -182,7 +182,7 @@ def _put_services(config: dict[str, Any], platform: Platform, api_key: str | Non
 
 
 def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -> dict[str, Any]:
-    """How a provider or service shows who it is. A static key set by the user is kept: it is used when OAuth fails."""
+    """Plans how a provider or service shows who it is. A static key set by the user is kept: it is used when OAuth fails."""
     if api_key is None:
         kept = table.get("api_key")
         api_key = kept if isinstance(kept, str) else ""
@@ -220,7 +220,7 @@ def put_models(
 
 
 def _put_capabilities(entry: dict[str, Any], wanted: tuple[str, ...]) -> None:
-    """A set: another order is no change. The Kimi CLI writes an empty one as no key at all, and so do we."""
+    """Plans capabilities, a set: another order is no change. The Kimi CLI writes an empty one as no key at all, and so do we."""
     written = entry.get("capabilities")
     if isinstance(written, list) and all(isinstance(name, str) for name in written) and set(written) == set(wanted):
         return
@@ -231,7 +231,7 @@ def _put_capabilities(entry: dict[str, Any], wanted: tuple[str, ...]) -> None:
 
 
 def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platform) -> None:
-    """The provider that the user had under our name, with its models."""
+    """What a logout means for the provider that the user had under our name, with its models: it comes back."""
     provider = field_of(before.get("providers"), platform.provider_key)
     if isinstance(provider, dict):
         table_at(config, "providers")[platform.provider_key] = deepcopy(provider)
@@ -242,7 +242,7 @@ def _put_back(config: dict[str, Any], before: Mapping[str, Any], platform: Platf
 
 
 def _put_default(config: dict[str, Any], before: Mapping[str, Any] | None) -> None:
-    """The default model of `before` if it is there still, else the first of its platform, else the first, else none."""
+    """Plans the default model: that of `before` if it is there still, else the first of its platform, else the first, else none."""
     models, earlier = _models(config), _default(before or {})
     beside = next((key for key in models if earlier and key.startswith(earlier.partition("/")[0] + "/")), None)
     first = beside or next(iter(models), None)

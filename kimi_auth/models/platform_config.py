@@ -21,7 +21,7 @@ class ConfigLeftAlone:
         return False
 
     def check(self) -> None:
-        """Nothing can stop a write that is not made."""
+        """Where a login has no part in config.toml: nothing can stop a write that is not made."""
 
     def install(self, models: tuple[ModelEntry, ...]) -> Literal[False]:
         """Writes nothing, and says so."""
@@ -54,7 +54,7 @@ class PlatformConfig:
         return not isinstance(providers, Mapping) or self._platform.provider_key not in providers
 
     def check(self, *, api_key: str | None = None) -> None:
-        """Raises ConfigError now for what would stop a login from being written later."""
+        """Raises ConfigError now for what would stop a login from writing the platform's part later."""
         self._file.writable(lambda config: self._login(config, self._expected(config), api_key))
 
     def _expected(self, config: Mapping[str, Any]) -> tuple[ModelEntry, ...]:
@@ -84,13 +84,13 @@ class PlatformConfig:
         return plan(config, self._platform, models, reason="login", api_key=api_key)
 
     def use(self) -> Change:
-        """The provider, where there is one, is that of this account from now on. Raises ConfigError as `install`."""
+        """The provider, if config.toml has one, is that of this account from now on. Raises ConfigError as `install`."""
         from kimi_auth.models.planning import refer_to_account
 
         return self._file.apply(lambda config: refer_to_account(config, self._platform))
 
     def sync(self, models: tuple[ModelEntry, ...]) -> Change:
-        """Brings the models up to date. Raises ConfigError; then nothing was written."""
+        """Brings the models of the platform's part up to date. Raises ConfigError; then nothing was written."""
         from kimi_auth.models import plan
 
         return self._file.apply(lambda config: plan(config, self._platform, models, reason="sync"))

@@ -125,7 +125,7 @@ def _limit(name: str, detail: Mapping[str, Any], window_s: float | None) -> Iter
 
 
 def _called(window_s: float | None) -> str:
-    """ "5 h", "7 d" ..., "window" for one of unknown length."""
+    """What a limit of the quota is called: "5 h", "7 d" ..., "window" for one of unknown length."""
     if not window_s:
         return tr("window")
     for unit_s, lasts in ((86_400, tr("{number} d")), (3600, tr("{number} h")), (60, tr("{number} min"))):
@@ -146,7 +146,7 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _text(data: Mapping[str, Any], *keys: str) -> str:
-    """The first text or number that is there, on one line, without invisible characters, at most 100 long."""
+    """Of an answer about the account: the first text or number, on one line, without invisible characters, at most 100 long."""
     for key in keys:
         value = data.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < NUMBER_MAX**2:
@@ -158,7 +158,7 @@ def _text(data: Mapping[str, Any], *keys: str) -> str:
 
 
 def _number(data: Mapping[str, Any], *keys: str) -> float | None:
-    """The first finite number that is there, not negative; a text counts as what it says."""
+    """Of an answer about the quota: the first finite number that is there, not negative; a text counts as what it says."""
     for key in keys:
         value = data.get(key)
         if (
@@ -177,7 +177,7 @@ def _number(data: Mapping[str, Any], *keys: str) -> float | None:
 
 
 def _time_s(data: Mapping[str, Any], *keys: str) -> float | None:
-    """The first time that is there, in unix seconds: ISO 8601, or a number of seconds or milliseconds."""
+    """Of an answer about the quota: the first time, in unix seconds: ISO 8601, or a number of seconds or milliseconds."""
     for key in keys:
         value = data.get(key)
         if isinstance(value, str) and 10 <= len(value) <= 40:

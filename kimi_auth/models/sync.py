@@ -96,7 +96,7 @@ async def _catalogue_of(
 
 
 async def _ended(source: Source) -> KimiAuthError | None:
-    """What the try to renew a rejected bearer has shown, where that was the end of the login."""
+    """For a sync: what the try to renew a rejected bearer has shown, where that was the end of the login."""
     try:
         await source.access_token()
     except SignInEnded as end:
@@ -107,7 +107,7 @@ async def _ended(source: Source) -> KimiAuthError | None:
 
 
 def managed(config: Mapping[str, object], known: Iterable[Platform]) -> tuple[Platform, ...]:
-    """Those of the known platforms that the config has a provider for, in the order in which they are known."""
+    """Those of the known platforms to sync: the config has a provider for them; in the order in which they are known."""
     providers = config.get("providers")
     return tuple(platform for platform in known if isinstance(providers, dict) and platform.provider_key in providers)
 

@@ -124,7 +124,7 @@ def _line_ranges(text: str, nodes: list[Node], paths: frozenset[KeyPath]) -> lis
 
 
 def _with_gap(text: str, start: int, end: int) -> tuple[int, int]:
-    """A block that stood alone between two blank lines, or the ends of the text, takes one of them along."""
+    """A block of cut lines that stood alone between two blank lines, or the ends of the text, takes one of them along."""
     newline = _newline(text)
     if end == len(text) or text.startswith(newline, end):
         if text.endswith(newline * 2, 0, start):
@@ -174,7 +174,7 @@ class _Additions:
         self._top: _Line | None = None
 
     def put(self, path: KeyPath, value: Any) -> None:
-        """One value: instead of the old one, in the inline table that holds its path, below its siblings, or in a new table."""
+        """Splices a value: instead of the old one, in the inline table of its path, below its siblings, or in a new table."""
         parent = path[:-1]
         if (pair := self._pairs.get(path)) is not None:
             self._values.append((pair.value, pair.end, value_text(value)))
@@ -196,7 +196,7 @@ class _Additions:
         return max((node for node in above if node is not None), key=lambda node: node.start, default=None)
 
     def _follow(self, anchor: Node | _Line, path: KeyPath, value: Any) -> None:
-        """A line right below the last of its siblings: below the header of their table, or (dotted) where that is made."""
+        """Splices a line right below the last of its siblings: below the header of their table, or (dotted) where that is made."""
         if isinstance(anchor, _Line):
             indent, after = anchor.indent, anchor.after
         else:
@@ -218,7 +218,7 @@ class _Additions:
         self._tables.append(lines)
 
     def _begin(self, path: KeyPath, value: Any) -> None:
-        """The first key of the top level: before the first table and the comment that belongs to it."""
+        """Splices the first key of the top level: before the first table and the comment that belongs to it."""
         line = self._line(pair_text(path, value), ())
         self._anchors |= {(): line, path: line}
         if self._is_empty and not self._tables:

@@ -15,7 +15,7 @@ __all__ = ["key_text", "pair_text", "value_text"]
 
 
 def value_text(value: Any) -> str:
-    """The value on one line. Raises `ValueError` for a type that TOML does not have."""
+    """The value as TOML spells it, on one line. Raises `ValueError` for a type that TOML does not have."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -68,8 +68,8 @@ class Undo(BaseModel):
         return content is not None and _sha256(content) in self.written_sha256
 
     def writing(self, old: Content, new: Content, before: Content, logins: Mapping[str, Found]) -> Undo:
-        """The undo to keep before `new` replaces `old`: after a crash either may be there. `new` counts as ours if `old` does,
-        and if these are the first logins."""
+        """The undo to keep before `new` replaces `old`: after a crash either may be there. `new` counts as ours if
+        `old` does, and if these are the first logins."""
         if not logins:
             return Undo()
         counts = self.wrote(old) or not self.logins
@@ -99,7 +99,7 @@ class UndoFile:
             return Undo()
 
     def keep(self, undo: Undo) -> None:
-        """Stores what undoes the logins, durably; without any login the file goes."""
+        """Stores the content that undoes the logins, durably; without any login the file goes."""
         if not undo.logins:
             files.remove_durably(self.path)
             return

@@ -95,7 +95,7 @@ class Registry:
         return found
 
     def unknown(self, platform_id: str) -> ConfigError:
-        """The error for an id that no source of platforms has."""
+        """The error for an id that no source of the registry has."""
         ids = listed(platform.id for platform in self.all())
         return ConfigError(
             tr("no platform is called {platform}", platform=ascii(platform_id)[:80]),
@@ -104,8 +104,8 @@ class Registry:
 
     @cached_property
     def _read(self) -> tuple[tuple[Platform, ...], list[tuple[str | None, ConfigError]], dict[str, str]]:
-        """The platforms, problems with the id of the platform that each is about (None: the source as a whole), and the
-        source of each platform that is not built in."""
+        """The platforms of the registry, problems with the id of the platform that each is about (None: the source as a
+        whole), and the source of each platform that is not built in."""
         rules = builtin()[0].capability_rules
         known = {platform.id: platform for platform in builtin()}
         problems: list[tuple[str | None, ConfigError]] = []
@@ -183,7 +183,7 @@ def platforms_of(
 
 
 def read_file(path: Path) -> tuple[tuple[Platform, ...], tuple[ConfigError, ...]] | None:
-    """The platforms of the file, and its errors; None if there is no such file."""
+    """The platforms of the user's file, and its errors; None if there is no such file."""
     source = source_at(path)
     if not path.exists():
         return None
@@ -196,7 +196,7 @@ def read_file(path: Path) -> tuple[tuple[Platform, ...], tuple[ConfigError, ...]
 
 
 def taken(source: Source, platform_id: str) -> ConfigError:
-    """What to say about a platform whose id an earlier source has."""
+    """What the registry says about a platform whose id an earlier source has."""
     message = tr("{source}: platforms.{platform}: that id is taken", source=source.name, platform=platform_id)
     return ConfigError(message, hint=tr("give that platform another id"))
 
@@ -215,7 +215,7 @@ def _builtin_ids() -> frozenset[str]:
 
 
 def text_of(path: Path) -> Text | None:
-    """The text of a platform file; None if there is none. Raises OSError."""
+    """The text of a platform file of the registry; None if there is none. Raises OSError."""
     import shlex
 
     found = files.read_bounded(path, BYTES_MAX, follow=True)

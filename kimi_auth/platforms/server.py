@@ -25,7 +25,7 @@ def sign_in_command(platform: Platform) -> str:
 
 
 def endpoints_of(platform: Platform) -> Endpoints:
-    """The OAuth endpoints that requests take. Raises ConfigError for a platform that has no device grant."""
+    """The platform's OAuth endpoints that requests take. Raises ConfigError for a platform that has no device grant."""
     from kimi_auth.wire import Endpoints
 
     oauth = platform.oauth
@@ -66,8 +66,8 @@ class ServerWhenAsked:
 def server_of(
     platform: Platform, headers: Mapping[str, str], pinned: Callable[[], Collection[str]] = tuple
 ) -> OAuthServer:
-    """The platform's OAuth server over HTTP; one that can be asked nothing for a platform that has none. `pinned` gives the
-    origins beside the issuer's own that the stored login is bound to."""
+    """The client of the platform's OAuth server; one that can be asked nothing for a platform that has none. `pinned`
+    gives the origins beside the issuer's own that the stored login is bound to."""
     with undisturbed():
         from kimi_auth.wire import Endpoints, OAuthClient
         from kimi_auth.wire.discovery import other_origins

@@ -178,23 +178,23 @@ class Platform(NamedTuple):
         return login_name(self.id, self.account)
 
     def model_key(self, model_id: str) -> str:
-        """A model's name in config.toml: `<platform id>/<model id>`."""
+        """How a platform's spec names a model in config.toml: `<platform id>/<model id>`."""
         return managed_model_key(self.config_id or self.id, model_id)
 
 
 def managed_provider_key(platform_id: str) -> str:
-    """The provider in config.toml that kimi-auth owns: `managed:<platform id>`."""
+    """How a platform's spec names the provider in config.toml that kimi-auth owns: `managed:<platform id>`."""
     return _MANAGED + platform_id
 
 
 def parse_managed_provider_key(key: str) -> str | None:
-    """The platform id in a managed provider's key; None for a provider that is the user's own."""
+    """The platform whose spec names a managed provider so: its id; None for a provider that is the user's own."""
     platform_id = key.removeprefix(_MANAGED)
     return platform_id if platform_id != key and re.fullmatch(ID, platform_id) else None
 
 
 def managed_model_key(platform_id: str, model_id: str) -> str:
-    """The model in config.toml that kimi-auth owns: `<platform id>/<model id>`."""
+    """How a platform's spec names the model that kimi-auth owns in config.toml: `<platform id>/<model id>`."""
     return f"{platform_id}/{model_id}"
 
 
@@ -204,7 +204,7 @@ def credential_key(name: str) -> str:
 
 
 def of_table(table: Mapping[str, Any]) -> Platform:
-    """The platform of a table whose keys and values have been checked."""
+    """The spec of a platform, from a table whose keys and values have been checked."""
     oauth, models = table.get("oauth"), table.get("models")
     parts = {
         "models": None if models is None else tuple(ListedModel(**one) for one in models),
@@ -215,7 +215,7 @@ def of_table(table: Mapping[str, Any]) -> Platform:
 
 
 def rules_of(tables: Iterable[Mapping[str, Any] | CapabilityRule]) -> tuple[CapabilityRule, ...]:
-    """The capability rules of a platform's tables that have been checked."""
+    """The capability rules of platforms, from their tables that have been checked."""
     return tuple(one if isinstance(one, CapabilityRule) else CapabilityRule(**_frozen(one)) for one in tables)
 
 
@@ -225,7 +225,7 @@ def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def builtin() -> tuple[Platform, ...]:
-    """The platforms that kimi-auth itself knows, in the order of the data, before any override."""
+    """The specs of the platforms that kimi-auth itself knows, in the order of the data, before any override."""
     data = tomllib.loads((pkgutil.get_data(__package__, "builtin.toml") or b"").decode())
     rules = rules_of(data["capability_rules"])
     return tuple(
@@ -234,7 +234,7 @@ def builtin() -> tuple[Platform, ...]:
 
 
 def resolve(platform: Platform, environ: Mapping[str, str]) -> Platform:
-    """The platform with the overrides of `environ` applied. Pure. Raises `ConfigError` naming the variable."""
+    """The platform's spec with the overrides of `environ` applied. Pure. Raises `ConfigError` naming the variable."""
     oauth = platform.oauth
     if oauth is not None:
         oauth = oauth._replace(host=_override(oauth.host, oauth.host_env, environ))

@@ -64,7 +64,7 @@ class Ablation:
 
 
 def without(ablation: Ablation, machines: Library, *, limit: int = 2_000_000) -> Report:
-    """Explores the world without that part."""
+    """Explores the world of the ablation, without its part."""
     world = world_without(ablation, machines)
     lively = bool(ablation.breaks & {SETTLES, TERMINATES}) or not ablation.breaks
     return explore(world, limit=limit, liveness=lively, seek=None if lively else ablation.breaks)

@@ -1,4 +1,4 @@
-"""Building blocks of the simulated hooks: effects, and the shared operations on credential, claims and server."""
+"""Building blocks of the simulated hooks: what they ask of the world, and their effects on credential, claims and server."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ class Effect(NamedTuple):
 
 
 def pair_at(shared: Shared, number: int) -> Pair:
-    """The pair with that number. A broken machine may ask for one that does not exist: it gets a fresh pair."""
+    """For a hook: the pair with that number. A broken machine may ask for one that does not exist: it gets a fresh pair."""
     return shared.pairs[number] if number >= 0 else FRESH_PAIR
 
 
 def with_pair(shared: Shared, number: int, **changes: object) -> Shared:
-    """`shared` with changes in one pair."""
+    """An effect: `shared` with changes in one pair."""
     if number < 0:
         return shared
     pairs = list(shared.pairs)
@@ -130,15 +130,15 @@ def remembering(config: Config, shared: Shared) -> Shared:
 
 
 def without_claim(config: Config, shared: Shared, number: int) -> Shared:
-    """Removes the claim on that pair, unless the disk is full."""
+    """An effect: removes the claim on that pair, unless the disk is full."""
     if shared.full or pair_at(shared, number).owner == NO_CLAIM:
         return shared
     return with_pair(remembering(config, shared), number, owner=NO_CLAIM, staged=NOTHING, met=())
 
 
 def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
-    """Removes everything bound to pairs other than `number`; with `spares`, keeps everything bound to the record
-    too."""
+    """An effect: removes everything bound to pairs other than `number`; with `spares`, keeps everything bound to the
+    record too."""
     if shared.full:
         return shared
     shared = remembering(config, shared)
@@ -151,7 +151,7 @@ def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -
 
 
 def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tuple[str, ...]]:
-    """Pair `number` becomes the record. Returns the world and the rules that this breaks."""
+    """An effect: pair `number` becomes the record. Returns the world and the rules that this breaks."""
     broken: tuple[str, ...] = ()
     new = shared.pairs[number]
     if shared.record >= 0:
@@ -164,7 +164,7 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
 
 
 def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
-    """Resets the shared backoff: nothing delays the next attempt."""
+    """An effect: resets the shared backoff: nothing delays the next attempt."""
     pairs = tuple(pair._replace(unrecognized=0, rejected=0) for pair in shared.pairs)
     return shared._replace(pairs=pairs, held=0, forced=forced)
 
@@ -173,32 +173,32 @@ def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
 
 
 def is_incomplete(pair: Pair) -> bool:
-    """True for a claim that has no staged answer."""
+    """For a hook: True for a claim that has no staged answer."""
     return pair.owner != NO_CLAIM and pair.staged < 0
 
 
 def works(shared: Shared, number: int) -> bool:
-    """True if the access token of that pair is still valid."""
+    """For a hook: True if the access token of that pair is still valid."""
     return number >= 0 and shared.pairs[number].phase != EXPIRED
 
 
 def is_fresh(shared: Shared) -> bool:
-    """True if the record is a fresh pair."""
+    """For a hook: True if the record is a fresh pair."""
     return shared.record >= 0 and shared.pairs[shared.record].phase == FRESH
 
 
 def is_forced(shared: Shared, process: Process, number: int) -> bool:
-    """True if only a rejected bearer makes the renewal of that pair due."""
+    """For a hook: True if only a rejected bearer makes the renewal of that pair due."""
     return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
 def can_wait(shared: Shared, process: Process) -> bool:
-    """True if the pair that was read serves this caller: it works, and the caller does not want another one."""
+    """For a hook: True if the pair that was read serves this caller: it works, and the caller does not want another one."""
     return works(shared, process.record) and not (process.need and process.bearer == process.record)
 
 
 def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
-    """True if a caller that waits for the owner of a claim sees a staged answer, a closed claim, or 75 s of silence."""
+    """For a hook: True if a caller that waits for the owner of a claim sees a staged answer, a closed claim, or 75 s of silence."""
     pair = shared.pairs[process.record]
     if not is_incomplete(pair) or pair.owner == CLOSED:
         return True
@@ -206,8 +206,8 @@ def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
 
 
 def owns(shared: Shared, process: Process) -> bool:
-    """True if this walk made the claim on the pair that it read. The model has no nonces: a process would mistake a
-    later claim by another process of the same host for its own, and the checker would report the effect."""
+    """For a hook: True if this walk made the claim on the pair that it read. The model has no nonces: a process would
+    mistake a later claim by another process of the same host for its own, and the checker would report the effect."""
     return bool(process.marks & OWNS) and pair_at(shared, process.record).owner == process.host
 
 
@@ -215,8 +215,8 @@ def owns(shared: Shared, process: Process) -> bool:
 
 
 def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> tuple[Shared, int, tuple[str, ...]]:
-    """The server receives the refresh token of pair `number`. Returns the world, the new pair (NOTHING: the server
-    refused) and the rules that this breaks."""
+    """An effect: the server receives the refresh token of pair `number`. Returns the world, the new pair (NOTHING: the
+    server refused) and the rules that this breaks."""
     pair = shared.pairs[number]
     if not shared.logins[pair.login] & ALIVE:
         return with_pair(shared, number, denied=1), NOTHING, ()
@@ -239,14 +239,14 @@ def _is_held(shared: Shared, login: int) -> bool:
 
 
 def ended(shared: Shared, login: int, *, signed_out: bool = False) -> Shared:
-    """The login has ended at the server, or is signed out here."""
+    """For a hook: the login has ended at the server, or is signed out here."""
     logins = list(shared.logins)
     logins[login] = logins[login] | SIGNED_OUT if signed_out else logins[login] & ~ALIVE
     return shared._replace(logins=tuple(logins))
 
 
 def given_up(config: Config, shared: Shared, process: Process) -> Shared:
-    """The process stops reading the answer to its request in flight; the request may still reach the server."""
+    """An effect: the process stops reading the answer to its request in flight; the request may still reach the server."""
     if process.stage in IN_FLIGHT and process.record >= 0:
         late = min(shared.pairs[process.record].late + 1, 2)
         return with_pair(shared, process.record, late=late)
@@ -270,15 +270,15 @@ def boot_of(config: Config, process: Process) -> int:
 
 
 def lock_bit(config: Config, process: Process) -> int:
-    """The lock that this process takes. 0 where the lock excludes only some of the time: then the model cannot rely on
-    it."""
+    """For a hook: the lock that this process takes. 0 where the lock excludes only some of the time: then the model
+    cannot rely on it."""
     if config.lock == "broken":
         return 0
     return 2 if config.shared_lock else 1 << process.host
 
 
 def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, Process]:
-    """This walk makes a new claim on the pair that it read."""
+    """An effect: this walk makes a new claim on the pair that it read."""
     after = with_pair(
         remembering(config, shared), process.record, owner=process.host, staged=NOTHING, met=unmet(config)
     )
@@ -286,14 +286,14 @@ def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, P
 
 
 def closed(config: Config, shared: Shared, process: Process) -> Shared:
-    """The walk leaves the lock: it closes its own claim, and no other."""
+    """An effect: the walk leaves the lock: it closes its own claim, and no other."""
     if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
         return with_pair(shared, process.record, owner=CLOSED, met=())
     return shared
 
 
 def orphaned(config: Config, shared: Shared, process: Process) -> Shared:
-    """The process dies: its claim stays, and other processes may or may not detect that its owner is dead."""
+    """An effect: the process dies: its claim stays, and other processes may or may not detect that its owner is dead."""
     if not (owns(shared, process) and is_incomplete(pair_at(shared, process.record))):
         return shared
     if config.hidden or config.power:

@@ -34,7 +34,7 @@ EnvironmentMove = tuple[int, Shared, str]
 
 
 def beginning(config: Config) -> Shared:
-    """Signed in a moment ago; with `waiters`, long enough ago that the access token has expired."""
+    """The environment at the beginning: signed in a moment ago; with `waiters`, so long ago that the access token has expired."""
     return Shared(
         0,
         (Pair(0, phase=EXPIRED if config.waiters else FRESH),),
@@ -74,7 +74,7 @@ def begun(
 
 
 def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[Shared, Process]]:
-    """A person has approved a new login."""
+    """A move of the environment: a person has approved a new login."""
     if shared.logins_left:
         after = shared._replace(
             logins=(*shared.logins, ALIVE),
@@ -85,8 +85,8 @@ def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[S
 
 
 def cancelled(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
-    """The caller goes away. A walk of the credential runs in its own thread and continues unchanged; a login that
-    waits for the lock returns its grant."""
+    """A caller goes away. A walk of the credential runs in its own thread and continues unchanged; a login that waits
+    for the lock returns its grant."""
     if activity != "store_credential" or process.pair < 0:
         return None
     after = ended(shared, shared.pairs[process.pair].login)
@@ -94,12 +94,12 @@ def cancelled(config: Config, shared: Shared, process: Process, activity: str) -
 
 
 def killed(config: Config, shared: Shared, process: Process) -> Shared:
-    """The process dies: the kernel releases its lock, and its request continues without a reader."""
+    """The kernel kills the process: it releases its lock, and its request continues without a reader."""
     return orphaned(config, given_up(config, shared, process), process)
 
 
 def environment_moves(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
-    """Moves that do not depend on any process."""
+    """The moves of the environment that do not depend on any process."""
     for move in OF_THE_WORLD[:3]:
         yield from move(config, shared)
     for number in range(len(shared.pairs)):
@@ -169,7 +169,7 @@ def _spoils(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
 
 
 def _old_program(config: Config, shared: Shared) -> Iterator[EnvironmentMove]:
-    """A program without lock and claim. Each of its actions is one move."""
+    """A program without lock and claim, around the processes. Each of its actions is one move."""
     if not config.old_program:
         return
     if shared.logins_left:
@@ -195,8 +195,8 @@ OF_A_LOGIN = (_awaited,)
 
 
 def power_cut(config: Config, shared: Shared, processes: Sequence[Process]) -> tuple[Shared, str]:
-    """Every process dies at once, the disk falls back to its last synchronised state, and the next boot has another
-    id."""
+    """A power cut around the processes: every one dies at once, the disk falls back to its last synchronised state, and
+    the next boot has another id."""
     for process in processes:
         shared = given_up(config, shared, process)
     if shared.lasting:

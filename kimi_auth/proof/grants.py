@@ -95,7 +95,7 @@ Effect = tuple[str, Files, Walk]
 
 
 def _hook(activity: str, files: Files, walk: Walk, without: str) -> Iterator[Effect]:
-    """The outcomes that the hook may have now, each with the files and the walk after it; `without` one of `ABLATIONS`."""
+    """The outcomes that a grant's hook may have now, each with the files and the walk after it; `without` one of `ABLATIONS`."""
     refused = walk._replace(token=False)
     if activity == "inspect":
         yield files.phase, files, walk._replace(seen=files.phase)
@@ -128,7 +128,7 @@ def _hook(activity: str, files: Files, walk: Walk, without: str) -> Iterator[Eff
 
 
 def explore_grants(machines: Library, without: str = "") -> GrantReport:
-    """Visits every state of the world; `without` leaves out a part of the hooks (`ABLATIONS`)."""
+    """Visits every state of the grant's world; `without` leaves out a part of the hooks (`ABLATIONS`)."""
     machine = machines["grant"]
     start = World()
     courses: dict[World, tuple[str, ...]] = {start: ()}
@@ -171,7 +171,7 @@ def _moves(machine: Machine, world: World, without: str) -> Iterator[Move]:
 
 
 def _steps(machine: Machine, files: Files, walk: Walk, without: str) -> Iterator[tuple[str, Files, Walk, Edge | None]]:
-    """A walk that begins, or its next hook. A program begins with a look, and sends its event where the look ended."""
+    """A grant's walk that begins, or its next hook. A program begins with a look, and sends its event where the look ended."""
     if not walk.at:
         for event in ("issue", "ask", "revoke"):
             yield f"begins to {event}", files, Walk(machine.initial, event), None

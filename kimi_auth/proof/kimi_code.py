@@ -33,7 +33,7 @@ IDLE, WAITS, SENDS, SAVES, REFUSED, ENTOMBS = range(6)
 
 
 def _with_both(hook: Hook) -> Hook:
-    """`hook`, which takes both locks or waits for them."""
+    """`hook`, which takes both locks, ours and kimi-code's, or waits for them."""
 
     def both(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         bit = lock_bit(config, process)
@@ -47,7 +47,7 @@ def _with_both(hook: Hook) -> Hook:
 
 
 def _checked(hook: Hook) -> Hook:
-    """`hook`, which writes nothing once the directory was taken over."""
+    """`hook`, which writes nothing once a kimi-code took the directory over."""
 
     def checked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         if shared.locks & OURS or config.lacks == "check":
@@ -101,7 +101,7 @@ def _claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
 
 
 def _exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """The request and its answer in one move: no lock helps a process that stands still for 20 s in between."""
+    """Beside a kimi-code, the request and its answer in one move: no lock helps a process that stands still for 20 s in between."""
     if not shared.locks & OURS and config.lacks != "check":
         yield Effect("not_processed", shared, process, "its second lock was taken over: nothing is sent")
         return
@@ -135,7 +135,7 @@ OVER: dict[str, Hook] = {
 
 
 def let_go(config: Config, shared: Shared, process: Process) -> Shared:
-    """The walk lets go of both locks; the directory is left if a kimi-code has taken it."""
+    """Beside a kimi-code: the walk lets go of both locks; the directory is left if a kimi-code has taken it."""
     return shared._replace(locks=shared.locks & THEIRS) if process.marks & HOLDS else shared
 
 

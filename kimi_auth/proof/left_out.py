@@ -35,12 +35,12 @@ Editable = dict[str, Any]
 
 
 def always(outcome: str) -> Hook:
-    """A hook that does nothing and has this outcome."""
+    """A hook with everything left out: it does nothing and has this outcome."""
     return lambda config, shared, process: [Effect(outcome, shared, process)]
 
 
 def instead(hook: Hook, usual: str, **changes: Any) -> Hook:
-    """`hook`, whose effects with the outcome `usual` get these `changes`."""
+    """A hook with a part left out: `hook`, whose effects with the outcome `usual` get these `changes`."""
 
     def changed(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         for effect in hook(config, shared, process):
@@ -50,7 +50,7 @@ def instead(hook: Hook, usual: str, **changes: Any) -> Hook:
 
 
 def committed(config: Config, shared: Shared, process: Process, number: int) -> Iterable[Effect]:
-    """Pair `number` becomes the record, without a comparison."""
+    """With the comparison left out: pair `number` becomes the record."""
     after, broken = installed(config, shared, number)
     after = swept(config, after, number)._replace(held=0)
     did = process._replace(record=number, marks=process.marks | OWES_SERVING | INSTALLED)
@@ -167,7 +167,7 @@ def no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Eff
 
 
 def withheld(hook: Hook) -> Hook:
-    """`hook`, which mistakes a record with a rejected bearer for an expired one."""
+    """A hook with a part left out: `hook`, which mistakes a record with a rejected bearer for an expired one."""
 
     def judging(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         rejected = shared.record >= 0 and shared.pairs[shared.record].rejected
@@ -184,7 +184,7 @@ def torn(config: Config, shared: Shared, process: Process, activity: str) -> Eff
 
 
 def ends_at_a_signal(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
-    """The default action of SIGTERM, SIGHUP or SIGINT, while the process holds an answer that is not on disk."""
+    """With deferring left out: the default action of a signal, while the process holds an answer that is not on disk."""
     if not process.marks & UNSAVED:
         return None
     dead = orphaned(config, given_up(config, shared, process), process)
@@ -195,7 +195,7 @@ def ends_at_a_signal(config: Config, shared: Shared, process: Process, activity:
 
 
 def edges(machine: str, *drop: str, **on: str) -> Callable[[Editable], None]:
-    """Retargets edges, written state__outcome = target, and drops the states that become unreachable."""
+    """A part of a machine left out: retargets edges, written state__outcome = target, and drops states without a way to them."""
 
     def edit(data: Editable) -> None:
         states = data[machine]["states"]

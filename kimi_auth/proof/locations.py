@@ -65,7 +65,7 @@ class Program:
                 self._location(((machines[name], state),))
 
     def find(self, machine: str, activity: str) -> int:
-        """The number of the first location of `machine` that runs `activity`; 0 if it has none."""
+        """Of the flat machines: the number of the first location of `machine` that runs `activity`; 0 if it has none."""
         for number, location in enumerate(self.locations):
             if location.machine == machine and location.activity == activity:
                 return number

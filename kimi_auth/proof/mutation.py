@@ -38,7 +38,7 @@ class Mutant:
         return f"{self.edge}, led to {self.target}"
 
     def library(self, machines: Library) -> Library:
-        """`machines` with this change. Raises SpecError where it breaks a lint."""
+        """`machines` mutated by this change. Raises SpecError where it breaks a lint."""
         data = machines.data()
         data[self.edge.machine]["states"][self.edge.source]["on"][self.edge.event] = self.target
         return Library.from_data(data)
@@ -83,7 +83,7 @@ class Score:
     survivors: list[str] = field(default_factory=list)
 
     def add(self, mutant: Mutant, by: str) -> None:
-        """`by`: its killer, "" for a survivor."""
+        """Counts one mutant; `by`: its killer, "" for a survivor."""
         if not by:
             self.survivors.append(str(mutant))
             return
@@ -107,7 +107,7 @@ def score(data: Data, walked: Mapping[str, set[Edge]], hunted: Iterable[Mutant])
 
 
 def merged(scores: Iterable[Score]) -> Score:
-    """The scores of several parts, added up."""
+    """The scores of several parts of the mutants, added up."""
     whole = Score()
     for part in scores:
         whole.killed += part.killed

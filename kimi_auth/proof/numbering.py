@@ -56,7 +56,7 @@ class Numbering:
         self._renumbered: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def share(self, shared: Shared) -> int:
-        """The number of `shared`, simplified."""
+        """The number of the shared world `shared`, simplified."""
         number = self._simplified.get(shared)
         if number is None:
             number = self._simplified[shared] = self._share(simplified(shared, self._config.policy))
@@ -82,7 +82,7 @@ class Numbering:
         return number
 
     def forgetting(self, process: int, record: int) -> int:
-        """The process without the values that do not matter while `record` is stored."""
+        """The number of the process without the values that do not matter while `record` is stored."""
         key = process << 4 | record + 8
         found = self._forgotten.get(key)
         if found is None:
@@ -92,14 +92,14 @@ class Numbering:
         return found
 
     def unheld(self, shared: int, process: int) -> int:
-        """Bits of the pairs that the model forgets unless another process holds them."""
+        """By number: bits of the pairs that the model forgets unless another process holds them."""
         mask = self._references[shared]
         if process >= 0:
             mask |= self.held[process]
         return self.all_pairs[shared] & ~with_staged(self.shared[shared], mask)
 
     def canonical(self, shared: int, processes: Iterable[int]) -> tuple[int, list[int]]:
-        """The same state without differences that can no longer have an effect; the processes keep their order."""
+        """By its number: the same state without differences that can no longer have an effect; the processes keep their order."""
         record = self.records[shared]
         kept = [self.forgetting(process, record) for process in processes]
         mask = self._references[shared]
@@ -128,7 +128,7 @@ class Numbering:
         return found
 
     def state(self, shared: int, processes: Iterable[int]) -> int:
-        """The state of the model that combines these."""
+        """The integer that encodes these: the state of the model."""
         shared, kept = self.canonical(shared, processes)
         kept.sort()
         for process in kept:
@@ -136,7 +136,7 @@ class Numbering:
         return shared
 
     def opened(self, state: int) -> tuple[int, list[int]]:
-        """The shared world and the processes of `state`."""
+        """Decodes `state`: the numbers of the shared world and of the processes."""
         processes = []
         for _ in range(self._config.processes):
             processes.append(state & MASK)

@@ -33,7 +33,7 @@ def _scenarios() -> Iterator[Scenario]:
 
 
 def _written_out(row: list[str], parts: Mapping[str, str | list[str]]) -> Iterator[list[str]]:
-    """`row` with its {NAMES} filled in: once for a text, once for each word of a list."""
+    """A scenario's `row` with its {NAMES} filled in: once for a text, once for each word of a list."""
     name = next((name for name in parts if any(f"{{{name}}}" in text for text in row)), None)
     if name is None:
         yield row
@@ -62,8 +62,8 @@ def _holds(machine: Machine, scenario: Scenario) -> bool:
 
 
 def _walked(machine: Machine, at: str | None, event: str | None, course: list[list[str]]) -> str | None:
-    """The rest state where a walk ends whose activities answer as `course` says; None if the walk takes another
-    course."""
+    """For a scenario: the rest state where a walk ends whose activities answer as `course` says; None if the walk takes
+    another course."""
     walk = steps(machine, at, event, limit=100)
     try:
         due: Step = next(walk)

@@ -35,7 +35,7 @@ def leave(config: Config, shared: Shared, process: Process) -> Shared:
 
 
 def release(config: Config, shared: Shared, process: Process) -> Shared:
-    """The lease is given back, where the fence is still its own."""
+    """In a store with sessions: the lease is given back, where the fence is still its own."""
     if not process.marks & HOLDS or shared.locks != process.host:
         return shared
     if is_away(config, shared, process):
@@ -44,7 +44,7 @@ def release(config: Config, shared: Shared, process: Process) -> Shared:
 
 
 def killed(config: Config, shared: Shared, process: Process) -> Shared | None:
-    """Claim and lease stay, and so may the session that witnesses the claim. None: this world has no upset left."""
+    """With sessions, claim and lease of the dead stay, and so may the session that witnesses the claim. None: no upset is left."""
     if not shared.upsets_left:
         return None
     shared = given_up(config, upset(shared), process)
@@ -62,7 +62,7 @@ def _is_at_work(owner: int) -> bool:
 
 
 def moved(config: Config, shared: Shared) -> Iterator[Told]:
-    """The store's time, its sessions, and its faults."""
+    """In a store with sessions: its moves in time, its sessions, and its faults."""
     if shared.locks and not shared.over:
         if not _is_at_work(shared.locks):
             yield Kind.WORLD, shared._replace(locks=0), "the lease is over, by the store's time", ()
@@ -102,7 +102,7 @@ def moved(config: Config, shared: Shared) -> Iterator[Told]:
 
 
 def _of_the_claim(shared: Shared) -> Iterator[Told]:
-    """The age of an open claim, and its witness."""
+    """In a store with sessions, what time does to an open claim: its age, and its witness."""
     number, pair = shared.record, shared.pairs[shared.record]
     if pair.owner == CLOSED:
         return
@@ -152,7 +152,7 @@ def _gone_back(config: Config, shared: Shared) -> Shared:
 
 
 def is_left(config: Config, shared: Shared) -> bool:
-    """Signed out, ended by the server, or gone back behind what every host has seen: only a new login helps."""
+    """A world with sessions is left when only a new login helps: signed out, ended, or gone back behind what hosts have seen."""
     if shared.record < 0:
         return entombed(shared) < 0
     pair = shared.pairs[shared.record]
@@ -160,8 +160,8 @@ def is_left(config: Config, shared: Shared) -> bool:
 
 
 def is_beyond(config: Config, shared: Shared) -> bool:
-    """An owner at work, or an answer on a host's disk, that is not heard of for 75 s and until the token has ended: a
-    partition that outlasts the wait, which I7 exempts."""
+    """With sessions: an owner at work, or an answer on a host's disk, that is not heard of for 75 s and until the token
+    has ended: a partition that outlasts the wait, which I7 exempts."""
     if shared.record < 0 or shared.down:
         return False
     pair = shared.pairs[shared.record]

@@ -40,7 +40,7 @@ ANSWERS = frozenset({"in_doubt", "not_processed"})
 
 
 def host_of(config: Config, number: int) -> int:
-    """The host of the process of that number."""
+    """For a hook of a store with sessions: the host of the process of that number."""
     return (number - 1) % config.hosts
 
 
@@ -49,17 +49,17 @@ def _bit(config: Config, process: Process) -> int:
 
 
 def is_away(config: Config, shared: Shared, process: Process) -> bool:
-    """True if the process cannot reach the store."""
+    """For a hook of a store with sessions: True if the process cannot reach the store."""
     return bool(shared.away & _bit(config, process))
 
 
 def may_write(config: Config, shared: Shared, process: Process) -> bool:
-    """True if the store is there and takes a write under this process's fence."""
+    """For a hook of a store with sessions: True if it is there and takes a write under this process's fence."""
     return not is_away(config, shared, process) and (shared.locks == process.host or config.lacks == "fence")
 
 
 def may_take(config: Config, shared: Shared, process: Process) -> bool:
-    """True if the lease is free, over, or of a process of this host that is certainly dead."""
+    """For the hook that takes the lease: True if it is free, over, or of a process of this host that is certainly dead."""
     if is_away(config, shared, process):
         return False
     return not shared.locks or bool(shared.over) or shared.locks == DEAD + host_of(config, process.host)
@@ -100,7 +100,7 @@ def _leased(hook: Hook) -> Hook:
 
 
 def _fenced(hook: Hook) -> Hook:
-    """`hook`, whose writes the store refuses without the fence, as a full disk would; with another's they break I9."""
+    """`hook`, whose writes the store refuses without the lease's fence, as a full disk would; with another's they break I9."""
 
     def fenced(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         if may_write(config, shared, process):

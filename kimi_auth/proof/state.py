@@ -136,7 +136,7 @@ class Process(NamedTuple):
 
 
 def idle(process: Process) -> Process:
-    """The process without a walk: it remembers nothing."""
+    """The tuple of a process without a walk: it remembers nothing."""
     return Process(process.host)
 
 
@@ -156,7 +156,7 @@ def references(shared: Shared, *, orphans: bool) -> int:
 
 
 def with_staged(shared: Shared, mask: int) -> int:
-    """`mask`, with the staged pairs of its pairs added."""
+    """For what a world remembers: `mask`, with the staged pairs of its pairs added."""
     for number, pair in enumerate(shared.pairs):
         if mask >> number & 1:
             mask |= (1 << pair.staged if pair.staged >= 0 else 0) | (1 << pair.answer if pair.answer >= 0 else 0)
@@ -164,7 +164,7 @@ def with_staged(shared: Shared, mask: int) -> int:
 
 
 def simplified(shared: Shared, policy: str) -> Shared:
-    """The same world without differences that can no longer have an effect."""
+    """The same shared part, forgetting differences that can no longer have an effect."""
     logins = list(shared.logins)
     pairs = []
     for pair in shared.pairs:
@@ -196,14 +196,14 @@ def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
 
 
 def entombed(shared: Shared) -> int:
-    """The newest pair with a staged answer, where the record is another program's tombstone; else NOTHING."""
+    """Of the shared part: the newest pair with a staged answer, where the record is another program's tombstone; else NOTHING."""
     if shared.record != TOMBSTONE:
         return NOTHING
     return max((number for number, pair in enumerate(shared.pairs) if pair.staged >= 0), default=NOTHING)
 
 
 def held_by(process: Process) -> int:
-    """Bits of the pairs that the process still refers to."""
+    """Bits of the pairs that the process still refers to, and that are not forgotten."""
     mask = 1 << process.record if process.record >= 0 else 0
     return mask | (1 << process.pair if process.pair >= 0 else 0)
 
@@ -219,7 +219,7 @@ def renumbering(mask: int, count: int) -> tuple[int, ...]:
 
 
 def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
-    """`shared` without the pairs that have no new number."""
+    """`shared`, forgetting the pairs that have no new number."""
     pairs = []
     for number, pair in enumerate(shared.pairs):
         if numbers[number] >= 0:
@@ -250,8 +250,8 @@ def _compacted_claims(
 
 
 def forgetful(process: Process, record: int, *, waits: bool) -> Process:
-    """`process` while `record` is stored. Two values no longer matter once they are not the record: the pair that the
-    caller does not accept, and the pair that was read before the wait for the lock."""
+    """`process` while `record` is stored, which forgets two values that no longer matter once they are not the record:
+    the pair that the caller does not accept, and the pair that was read before the wait for the lock."""
     if process.need and process.bearer != record:
         process = process._replace(bearer=NOTHING, need="" if process.need == "not_bearer" else process.need)
     if waits and process.record not in (record, NOTHING):

@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
         return self.report is not None and self.report.holds
 
     def lines(self, width: int = 80) -> Iterator[str]:
-        """Two lines of figures, then the counterexample to each broken rule, no line wider than `width`."""
+        """A verdict as text: two lines of figures, then the counterexample to each broken rule, no line wider than `width`."""
         time = f", {self.report.seconds:.1f} s" if self.report else ""
         yield from _folded(f"{self.world}: {'holds' if self.holds else 'BROKEN'}{time}", width, first="")
         yield from _folded(f"N={self.config.processes}, {self.config.policy}: {self._figures()}", width)
@@ -76,7 +76,7 @@ class Verdict(NamedTuple):
 
 
 def unknown_to(machines: Library) -> list[str]:
-    """The machines that the worlds need and that are missing from `machines`."""
+    """For a verdict: the machines that the worlds need and that are missing from `machines`."""
     return sorted({scenario.machine for scenario in SCENARIOS} - set(machines))
 
 
@@ -127,12 +127,12 @@ def verdicts(machines: Library, worlds: Iterable[str], pool: Pool) -> Iterator[V
 
 
 def visit(data: Data, name: str) -> Report | None:
-    """Visits the world of that name. None: it has too many states."""
+    """The verdict on the world of that name, visited. None: it has too many states."""
     return visit_config(data, {**FAST, **WORLDS}[name])
 
 
 def visit_config(data: Data, config: Config) -> Report | None:
-    """The same for a world of one's own."""
+    """The verdict on a world of one's own."""
     world = World(Library.from_data(data), config)
     try:
         report = explore(world, limit=STATES_MAX, seek=ANY)
@@ -143,7 +143,7 @@ def visit_config(data: Data, config: Config) -> Report | None:
 
 
 def told_apart(apart: Mapping[str, int]) -> str:
-    """What the other program breaks, for people."""
+    """The verdict on what the other program breaks, for people."""
     return "; ".join(f"{rule} in {count:,} moves" for rule, count in apart.items())
 
 

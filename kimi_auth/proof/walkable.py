@@ -53,7 +53,7 @@ class Walkable:
     moves: list[list[tuple[int, int]]] = field(default_factory=list)
 
     def data(self) -> dict[str, Any]:
-        """As JSON. States and moves are flat lists; the values of a disk are numbers into `VALUES`."""
+        """For the player, as JSON. States and moves are flat lists; the values of a disk are numbers into `VALUES`."""
         return {
             "columns": list(COLUMNS),
             "on disk": len(ON_DISK),
@@ -108,7 +108,7 @@ def _label(world: World, move: ToldMove) -> Label:
 
 
 def _merged(views: list[tuple[str, Disk]], moves: list[list[tuple[Label, int]]]) -> Walkable:
-    """The coarsest merging under which equal states look alike and have equal moves."""
+    """For the player: the coarsest merging under which equal states of the one process look alike and have equal moves."""
     ids: dict[object, int] = {}
     classes = [ids.setdefault(view, len(ids)) for view in views]
     count = 0
@@ -167,7 +167,7 @@ def _left_by_deaths(world: Walkable, states: Iterable[int]) -> dict[str, dict[st
 
 
 def gates(world: Walkable) -> list[str]:
-    """The edges without which no refresh token is sent a second time, though one is still sent a first time."""
+    """The edges of the one process without which no refresh token is sent a second time, though one is still sent a first time."""
     again = [
         (state, target)
         for state, moves in enumerate(world.moves)
@@ -196,7 +196,7 @@ def _comes_to(world: Walkable, without: str, states: Iterable[int]) -> bool:
 
 
 def _reachable(world: Walkable, shut: set[int]) -> set[int]:
-    """The states that moves without a label of `shut` lead to."""
+    """The states of the one process that moves without a label of `shut` lead to."""
     seen, front = {0}, [0]
     while front:
         for label, target in world.moves[front.pop()]:

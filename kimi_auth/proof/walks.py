@@ -38,7 +38,7 @@ NAME = "walks.json"
 
 
 def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None = None) -> dict[str, Any]:
-    """The content of the file. `checker`: the kept figures; `world`: the one process, explored here by default."""
+    """The content of `walks.json`. `checker`: the kept figures; `world`: the one process, explored here by default."""
     world = walkable(machines) if world is None else world
     is_of_these = checker.get("machines") == digest(machines)
     return {
@@ -56,7 +56,7 @@ def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None 
 
 
 def unspent(machines: Library) -> list[str]:
-    """The edges after which a refresh token that was sent counts as not sent: the outcomes of `exchange` that say so."""
+    """To play: the edges after which a refresh token that was sent counts as not sent: `exchange`'s outcomes that say so."""
     config = QUIET._replace(processes=1, all_answers=True)
     beginning = environment.beginning(config)
     sent = beginning._replace(pairs=(beginning.pairs[0]._replace(sent=1), *beginning.pairs[1:]))
@@ -109,12 +109,12 @@ def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[di
 
 
 def counterexample(name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:
-    """The story of a rule that breaks in the `world` of that name."""
+    """To play: the story of a rule that breaks in the `world` of that name."""
     return story(name, rule, replayed(world, course))
 
 
 def story(title: str, rule: str, frames: Sequence[Frame]) -> dict[str, Any]:
-    """One story: `id` for its address, `title`, the `rule` that its last step breaks, and `frames`."""
+    """One story to play: `id` for its address, `title`, the `rule` that its last step breaks, and `frames`."""
     words = re.sub(r"[^a-z0-9]+", "-", f"{title} {rule}".lower()).strip("-")
     return {"id": words, "title": title, "rule": rule, "says": RULES.get(rule, ""), "frames": list(frames)}
 
@@ -128,7 +128,7 @@ def scenario_rows(scenarios: Iterable[Scenario]) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command at the top of this file."""
+    """The command that writes `walks.json`, at the top of this file."""
     (folder,) = map(Path, sys.argv[1:] if argv is None else argv)
     kept = folder / "measured" / "checker.json"
     checker = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}

@@ -61,14 +61,14 @@ class Pool:
             self._idle.append(worker)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
-        """The task of `fn` with these arguments, in the next worker that is free."""
+        """Has a worker run `fn` with these arguments, the next one that is free: its task."""
         task = Task[T](self, partial(fn, *args, **kwargs))
         self._waiting.append(task)
         self._send()
         return task
 
     def take_answers(self) -> None:
-        """Waits until a process has answered or was lost."""
+        """Waits until a worker has answered or was lost."""
         for pipe in wait(list(self._at_work)):
             assert isinstance(pipe, Connection)
             worker, task = self._at_work.pop(pipe)
@@ -85,7 +85,7 @@ class Pool:
             self.take_answers()
 
     def end(self) -> None:
-        """Ends the processes, whatever they do. A task without its answer fails."""
+        """Ends the workers, whatever they do. A task without its answer fails."""
         for worker in self._workers:
             worker.end()
         self._waiting.extend(task for _, task in self._at_work.values())

@@ -197,11 +197,11 @@ class World:
     # --- for readers ---------------------------------------------------------------------------------------------------
 
     def names(self, state: int) -> list[str]:
-        """A letter for each process of `state`."""
+        """A letter for each process of a `state` of the model."""
         return list("ABCDEFGH"[: len(self._known.opened(state)[1])])
 
     def opened(self, state: int) -> tuple[Shared, list[Process]]:
-        """The shared world and the processes of `state`."""
+        """The shared world and the processes of a `state` of the model."""
         shared, processes = self._known.opened(state)
         return self._known.shared[shared], [self._known.processes[number] for number in processes]
 
@@ -325,7 +325,7 @@ class World:
     def _followed(
         self, kind: int, effect: Effect, location: Location, broken: tuple[str, ...], edges: tuple[int, ...], text: str
     ) -> Step:
-        """The next step, taken in the same move because no interleaving could come between."""
+        """In the model that is explored: the next step, taken in the same move because no interleaving could come between."""
         arrow = location.arrows.get(effect.outcome or "")
         if arrow is None:
             return self._step(

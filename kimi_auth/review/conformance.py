@@ -49,7 +49,7 @@ class Checked:
 
 
 def checked(machines: Mapping[str, Machine], text: str) -> Checked:
-    """Follows each walk of the log through `machines`, up to the first deviation."""
+    """Compares each recorded walk of the log with `machines`, up to the first deviation."""
     found = Checked()
     walks: dict[str, _Walk] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -105,7 +105,7 @@ class _Walk:
     ended: str = ""
 
     def refuses(self, traced: Traced) -> str:
-        """Takes the step; "" if the machines allow it, else the reason why not."""
+        """Compares the step; "" if the machines allow it, else the reason why not."""
         machine = self.machines.get(traced.machine)
         if machine is None:
             return f"there is no machine {traced.machine}"
@@ -127,7 +127,7 @@ class _Walk:
         return ""
 
     def _entered(self, machine: Machine, traced: Traced) -> str:
-        """A line of the innermost machine goes on; one of a machine that the state there walks begins a child."""
+        """A recorded line of the innermost machine goes on; one of a machine that the state there walks begins a child."""
         last = self.levels[-1]
         if machine.name == last.machine.name:
             return ""
@@ -177,7 +177,7 @@ def _refused(level: _Level, traced: Traced) -> str:
 
 
 def totals(found: Iterable[Checked]) -> Iterator[tuple[str, int]]:
-    """The counts of several logs, by name."""
+    """The counts of several logs that were compared with the machines, by name."""
     logs = list(found)
     for name in ("walks", "transitions", "interrupted", "others"):
         yield name, sum(getattr(log, name) for log in logs)

@@ -70,7 +70,7 @@ def check(folder: Path, machines: Iterable[Machine] | None = None) -> list[str]:
 
 
 def not_fresh(folder: Path, files: Mapping[str, str]) -> list[str]:
-    """A line for each of `files` (text by path in `folder`) that is missing or stale."""
+    """A line for each of the folder's `files` (text by path) that is missing or stale."""
     found = []
     for name, text in files.items():
         path = folder / name
@@ -82,7 +82,7 @@ def not_fresh(folder: Path, files: Mapping[str, str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command at the top of this file. Exit status 1 if `--check` found anything, or the machines are wrong."""
+    """Writes or checks the folder. Exit status 1 if `--check` found anything, or the machines are wrong."""
     parser = argparse.ArgumentParser(prog="python -m kimi_auth.review.diagram", description="Draw the machines.")
     parser.add_argument("--check", action="store_true", help="write nothing, name the files that are not fresh")
     parser.add_argument("folder", type=Path, help="where the pages are")
@@ -109,7 +109,7 @@ def _library(folder: Path, machines: Iterable[Machine] | None) -> Mapping[str, M
 
 
 def _files(folder: Path, machines: Iterable[Machine] | None) -> dict[str, str]:
-    """The text of each file, by its path in `folder`."""
+    """The pages and pictures of the folder as text, by their path in `folder`."""
     library, page_data = _library(folder, machines), read_page_data(folder)
     files = {"review.html": html_page(library, page_data)}
     checked = only_checked(page_data, library)

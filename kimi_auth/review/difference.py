@@ -56,7 +56,7 @@ class Difference:
     problems: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """One line for each change and one for its witness, for a terminal; "" without changes."""
+        """The difference as text: one line for each change and one for its witness, for a terminal; "" without changes."""
         lines = [line for change in self.changes for _, line in _lines(change)]
         lines += [f"! cannot run: {problem}" for problem in self.problems]
         return "".join(f"{line}\n" for line in lines)

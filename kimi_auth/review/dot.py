@@ -13,7 +13,7 @@ COLOURS = {"good": "#2e7d32", "plain": "#546e7a", "bad": "#c62828"}
 
 
 def dot(machine: Machine) -> str:
-    """The whole machine, as one directed graph."""
+    """The whole machine for Graphviz, as one directed graph."""
     lines = [
         f"digraph {machine.name} {{",
         '  graph [rankdir=TB, fontname="sans-serif", labelloc=t, ' + f"label={_quoted(machine.about)}];",

@@ -42,7 +42,7 @@ def disagreement(before: Machine, after: Machine, start: Pair | None = None) -> 
 
 
 def way_to(before: Machine, after: Machine, goals: set[Pair]) -> tuple[tuple[str, ...], Pair] | None:
-    """The shortest sequence of outcomes that takes both, side by side, to a pair of `goals`, and that pair."""
+    """For two machines, the shortest sequence of outcomes that takes both, side by side, to a pair of `goals`, and that pair."""
     for pair, path in _side_by_side(before, after, (before.initial, after.initial)):
         if pair in goals:
             return path, pair

@@ -16,15 +16,15 @@ _MARKDOWN = re.compile(r"[\\`*\[\]!|]")
 
 
 def text(value: str) -> str:
-    """`value` between two tags of XML or HTML."""
+    """`value` made safe between two tags of XML or HTML."""
     return html.escape(_NOT_XML.sub("\ufffd", value), quote=False)
 
 
 def attribute(value: str) -> str:
-    """`value` between the quotes of an attribute, double or single ones."""
+    """`value` made safe between the quotes of an attribute, double or single ones."""
     return html.escape(_NOT_XML.sub("\ufffd", value))
 
 
 def markdown(value: str) -> str:
-    """`value` as one line of plain Markdown text, in a table too: no element, link, image, code or new cell in it."""
+    """`value` made safe as one line of plain Markdown, in a table too: no element, link, image, code or new cell in it."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;"))

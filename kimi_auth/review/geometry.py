@@ -27,7 +27,7 @@ class Rect(NamedTuple):
         return self.y + self.height
 
     def covers(self, other: Rect) -> bool:
-        """Whether the two share more than an edge."""
+        """Whether two rectangles share more than an edge."""
         return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
 
 
@@ -54,7 +54,7 @@ class Layout(NamedTuple):
     routes: tuple[Route, ...]
 
     def data(self) -> dict[str, Any]:
-        """The layout as plain lists, for JSON."""
+        """Where the parts are, as plain lists, for JSON."""
         return {
             "size": [self.width, self.height],
             "boxes": {name: list(rect) for name, rect in self.boxes.items()},
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Layout:
-        """The inverse of `data`. Raises KeyError, TypeError or ValueError for anything else."""
+        """Where the parts are: the inverse of `data`. Raises KeyError, TypeError or ValueError for anything else."""
         width, height = data["size"]
         return cls(
             width,

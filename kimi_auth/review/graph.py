@@ -59,7 +59,7 @@ class Arrow(NamedTuple):
 
     @property
     def label_size(self) -> tuple[int, int]:
-        """Width and height in pixels of the label, with room for the notes of an overlay."""
+        """For the graph: width and height in pixels of a label, with room for the notes of an overlay."""
         if not self.events:
             return 0, 0
         letters = max(map(len, self.events)) + NOTE_LETTERS
@@ -74,11 +74,11 @@ class Graph(NamedTuple):
     arrows: tuple[Arrow, ...]
 
     def members(self, node: str) -> tuple[str, ...]:
-        """The states of `node`: those of a frame, or the one state itself."""
+        """The states of the graph's `node`: those of a frame, or the one state itself."""
         return self.frames[node].states if node in self.frames else (node,)
 
     def node_of(self, state: str) -> str:
-        """The frame that contains `state`, or the state itself."""
+        """The graph's frame that contains `state`, or the state itself."""
         return next((name for name, frame in self.frames.items() if state in frame.states), state)
 
 
@@ -104,7 +104,7 @@ def graph_of(machine: Machine, *, framed: bool = True) -> Graph:
 
 
 def bundles(state: State) -> dict[str, tuple[str, ...]]:
-    """Target -> the outcomes that lead to it, both in file order."""
+    """Of the bundled arrows: target -> the outcomes that lead to it, both in file order."""
     found: dict[str, tuple[str, ...]] = {}
     for event, target in state.on.items():
         found[target] = (*found.get(target, ()), event)
@@ -112,7 +112,7 @@ def bundles(state: State) -> dict[str, tuple[str, ...]]:
 
 
 def state_lines(name: str, state: State) -> tuple[str, ...]:
-    """The text in a state's box: its name, its activity, the resource it holds and the machine it walks."""
+    """The text in a box of the graph: its name, its activity, the resource it holds and the machine it walks."""
     work = (
         state.activity and f"{state.activity}()",
         state.holds and f"holds {state.holds}",
@@ -122,7 +122,7 @@ def state_lines(name: str, state: State) -> tuple[str, ...]:
 
 
 def text_width(letters: int, size_px: int) -> int:
-    """The width in whole pixels of monospaced text."""
+    """For the size of a box: the width in whole pixels of monospaced text."""
     return math.ceil(letters * size_px * EM)
 
 
@@ -139,7 +139,7 @@ def _frame(boxes: list[Box], states: tuple[str, ...]) -> Frame:
 
 
 def _alike(machine: Machine) -> list[tuple[str, ...]]:
-    """Groups of two or more rest states with the same events; none of the events leads back into its own group."""
+    """Frames: groups of two or more rest states with the same events; none of the events leads back into its own group."""
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, state in machine.states.items():
         if state.is_rest and state.on:
@@ -152,7 +152,7 @@ def _alike(machine: Machine) -> list[tuple[str, ...]]:
 
 
 def _happy(machine: Machine) -> set[tuple[str, str]]:
-    """The steps of the walk that always meets the first outcome, up to its rest state or to where it closes a circle."""
+    """The arrows of the walk that always meets the first outcome, up to its rest state or to where it closes a circle."""
     steps: set[tuple[str, str]] = set()
     at, seen = machine.initial, {machine.initial}
     while not machine.states[at].is_rest:

@@ -71,7 +71,7 @@ def _descriptions(machines: Library, folder: Path) -> Iterator[str]:
 
 
 def _activities(machines: Library) -> Iterator[tuple[str, str, str]]:
-    """Machine, first state, activity: each activity of each machine once."""
+    """Every activity that must have a hook, once: machine, first state, activity."""
     for name, machine in machines.items():
         seen: set[str] = set()
         for state, spec in machine.states.items():

@@ -13,7 +13,7 @@ Figures = Mapping[str, Any]
 
 
 def checkers(compared: Figures) -> Iterator[str]:
-    """Worlds and ablations. Nothing where no figures were kept."""
+    """The tables of other checkers: worlds and ablations. Nothing where no figures were kept."""
     if not compared:
         return
     yield (

@@ -122,7 +122,7 @@ def _edges(addresses: Iterable[str]) -> str:
 
 
 def _of_a_proxy(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
-    """For each endpoint the row at which a 403 with a page of a proxy ends, then that of a proxy that does not connect."""
+    """For a question: of each endpoint the row at which a proxy's 403 page ends, then that of one that does not connect."""
     for begins, fits in (
         ("A page instead of an answer.", _is_a_page),
         ("<br>No tunnel, because the proxy answers CONNECT with a 403 (ProxyError).", _is_no_tunnel),

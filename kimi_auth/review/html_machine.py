@@ -97,7 +97,7 @@ def _outcome(address: str, event: str) -> str:
 
 
 def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: Mapping[Edge, int]) -> str:
-    """How often it was walked; unfolded, by which tests. The list has an address of its own."""
+    """Of a transition in its table: how often it was walked; unfolded, by which tests. The list has an address of its own."""
     if tests is None:
         return '<span class="muted">not measured</span>'
     found = tests[edge]
@@ -111,7 +111,7 @@ def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: 
 
 
 def _noticed(edge: Edge, killers: Killers, behind: Killers) -> str:
-    """What notices that the edge leads to another state, with its address; behind a lint the scenario that does, too."""
+    """Of a transition: what notices that it leads to another state, with its address; behind a lint the scenario, too."""
     by = killers.get(str(edge), {})
     if not by:
         return ""

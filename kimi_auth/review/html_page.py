@@ -37,7 +37,7 @@ def html_page(
     page_data: PageData,
     stories: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page as HTML, ending in a newline. `stories`: more of them to play; the page opens with the first."""
+    """The HTML page, ending in a newline. `stories`: more of them to play; the page opens with the first."""
     sections = list(_sections(machines, page_data))
     tabs = "".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for anchor, title, _ in sections)
     body = "".join(

@@ -67,7 +67,7 @@ def figure(picture: str, label: str) -> str:
 
 
 def link(address: str, content: str = "") -> str:
-    """A link to an address of this page; by default the sign that stands in each row, to be copied."""
+    """A part of a section: a link to an address of this page; by default the sign that stands in each row, to be copied."""
     return (
         f'<a href="#{escape(address)}">{content}</a>'
         if content
@@ -93,12 +93,12 @@ def mono(text: str) -> str:
 
 
 def number(value: object) -> str:
-    """A count, in groups of three digits."""
+    """For a table: a count, in groups of three digits."""
     return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else escape(str(value))
 
 
 def identifier(text: str) -> str:
-    """`text` as a part of an address."""
+    """`text` as a part of an address of the page."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -109,7 +109,7 @@ def tag(state: State) -> str:
 
 
 def work(state: State) -> str:
-    """A state's activity, the resource that it holds and the machine that it walks."""
+    """For a table: a state's activity, the resource that it holds and the machine that it walks."""
     if state.is_rest:
         return ""
     holds = f", holds {mono(state.holds)}" if state.holds else ""
@@ -119,7 +119,7 @@ def work(state: State) -> str:
 
 
 def states_of(outcomes: set[str], machines: Mapping[str, Machine]) -> list[str]:
-    """The states whose activity has all of these outcomes."""
+    """For links from a section of the page: the states whose activity has all of these outcomes."""
     return [
         f"{name}.{state}"
         for name, machine in machines.items()

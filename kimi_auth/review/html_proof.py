@@ -21,7 +21,7 @@ _MISSING = '<p class="muted">Not measured on these machines. Run <code>make veri
 
 
 def proof_section(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
-    """Worlds, invariants, ablations, scenarios and mutants."""
+    """The figures of the proofs: worlds, invariants, ablations, scenarios and mutants."""
     checked, mutated = page_data.checked(machines), page_data.mutated(machines)
     walks = page_data.played(machines) or {}
     yield "<h2>Proof</h2>\n<h3>Model checker</h3>\n"
@@ -109,7 +109,7 @@ def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[s
 
 
 def _killed(killer: str, mutated: Figures) -> str:
-    """The mutants that `killer` finds: how many, and where they are listed, which."""
+    """Of the figures: the mutants that `killer` finds: how many, and where they are listed, which."""
     lines = [
         f"<li>{escape(edge)}, led to {', '.join(map(mono, by[killer]))}</li>"
         for edge, by in mutated.get("killers", {}).items()

@@ -80,7 +80,7 @@ _BOX, _GAP, _WIDTH, _MIDDLE = 32, 36, 264, 100
 
 
 def strip(machines: Mapping[str, Machine], chapter: Chapter) -> str:
-    """The picture as an SVG element: the states from top to bottom. "" if the machine does not have this course."""
+    """One of the seven pictures as an SVG element: the states from top to bottom. "" if the machine does not have this course."""
     machine = machines.get(chapter.machine)
     states = list(_course(machine, chapter)) if machine is not None else []
     if machine is None or len(states) <= len(chapter.outcomes):

@@ -18,7 +18,7 @@ MARK = "<!-- Made from machines/"
 
 
 def page(machine: Machine, page_data: PageData = NO_PAGE_DATA) -> str:
-    """The whole page, for `diagrams/<name>.md`, ending in a newline."""
+    """The whole Markdown page, for `diagrams/<name>.md`, ending in a newline."""
     hooks = _hooks(machine, page_data)
     held = f"Every state of this machine runs while `{machine.holds}` is held.\n\n" if machine.holds else ""
     return (

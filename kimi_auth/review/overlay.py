@@ -25,7 +25,7 @@ class Mark(NamedTuple):
     shorter: tuple[str, ...] = ()
 
     def at(self, level: int) -> Mark:
-        """The mark with its note made shorter `level` times, or as often as it can be."""
+        """The mark of an overlay with its note made shorter `level` times, or as often as it can be."""
         return self._replace(note=(self.note, *self.shorter)[min(level, len(self.shorter))])
 
 

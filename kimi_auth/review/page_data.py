@@ -69,7 +69,7 @@ class PageData:
         ]
 
     def tests(self, machine: Machine) -> Mapping[Edge, Mapping[str, int]] | None:
-        """By edge of `machine`: how often each test walked it. None if that was not measured on this machine."""
+        """From the file beside the pages: how often each test walked an edge. None if that was not measured on this machine."""
         measured = self.coverage.get(machine.name)
         if not measured or measured["digest"] != digest(machine):
             return None
@@ -80,26 +80,26 @@ class PageData:
         }
 
     def checked(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """The checker's figures, if they are about exactly these machines."""
+        """From the file beside the pages: the checker's figures, if they are about exactly these machines."""
         return self.checker if self.checker.get("machines") == digest(machines) else None
 
     def compared(self, machines: Mapping[str, Machine]) -> _Json:
-        """The verdicts of other checkers, if they are about exactly these machines; else empty."""
+        """From the file beside the pages: other checkers' verdicts, if they are about exactly these machines; else empty."""
         current = [each for each in (self.spin, self.others) if each.get("machines") == digest(machines)]
         tables = ("worlds", "ablations", "simulated")
         merged: dict[str, Any] = {name: [row for each in current for row in each.get(name, ())] for name in tables}
         return merged | {"not_compared": self.spin.get("not_compared", {})} if current else {}
 
     def mutated(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """The figures of the edge mutations, if they are about exactly these machines."""
+        """From the file beside the pages: the figures of the mutations, if they are about exactly these machines."""
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
 
     def proved(self, machines: Mapping[str, Machine]) -> _Json:
-        """The revision that was proved, if it has exactly these machines and was recorded; else empty."""
+        """From the file beside the pages: the proved revision, if it has exactly these machines and was recorded; else empty."""
         return self.revision if self.revision.get("machines") == digest(machines) and "commit" in self.revision else {}
 
     def played(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """The walks to play, if they are about exactly these machines."""
+        """From the file beside the pages: the walks to play, if they are about exactly these machines."""
         return self.walks if self.walks.get("machines") == digest(machines) else None
 
 
@@ -107,7 +107,7 @@ NO_PAGE_DATA = PageData()
 
 
 def read_page_data(folder: Path) -> PageData:
-    """The files of `folder`. Raises ValueError, with the file's name, for a file that cannot be read."""
+    """Reads the files beside the pages in `folder`. Raises ValueError, with the file's name, for one that cannot be read."""
     measured = {
         name: _read(folder / "measured" / f"{name}.json", json.loads)
         for name in ("coverage", "checker", "mutation", "faults", "revision", "spin")

@@ -31,13 +31,13 @@ def player_data(
 
 
 def embedded(data: Mapping[str, Any]) -> str:
-    """The data as the text of an element that a browser does not run; no text in it can end the element."""
+    """The player's data as the text of an element that a browser does not run; no text in it can end the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def walk_story(walk: Walk, number: int = 1) -> dict[str, Any]:
-    """A recorded walk as a story; it knows no disk."""
+    """For the player: a recorded walk as a story; it knows no disk."""
     frames: list[dict[str, Any]] = [{"text": f"recorded from {walk.began} on", "edges": [], "at": {"": ""}}]
     for traced, since_s in zip(walk.traced, walk.since_s, strict=True):
         frames.append(

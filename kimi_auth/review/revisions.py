@@ -44,7 +44,7 @@ class Revision(NamedTuple):
 
     @classmethod
     def of(cls, machines: Mapping[str, Machine]) -> Revision:
-        """Raises `SpecError` where an edge or a beginning leads to no state."""
+        """A revision of machines. Raises `SpecError` where an edge or a beginning leads to no state."""
         if nowhere := list(lint.leads_nowhere(machines)):
             raise SpecError(nowhere)
         return cls(machines, tuple(lint.problems(machines)))

@@ -61,7 +61,7 @@ def schema() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The file, ending in a newline."""
+    """The schema as the text of its file, ending in a newline."""
     return json.dumps(schema(), indent=2) + "\n"
 
 

@@ -20,7 +20,7 @@ OURS = "urn:kimi-auth:machine"
 
 
 def scxml(machine: Machine) -> str:
-    """The whole machine, its children inside."""
+    """The whole machine as SCXML, its children inside."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<scxml xmlns="{NAMESPACE}" xmlns:kimi="{OURS}" version="1.0" datamodel="null"',

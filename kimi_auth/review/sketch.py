@@ -14,7 +14,7 @@ __all__ = ["sketch"]
 
 
 def sketch(machine: Machine) -> str:
-    """The SVG element. It has no label but a name for each state on the way on which everything goes well."""
+    """The small picture as an SVG element. It has no label but a name for each state on the way on which everything goes well."""
     graph, layout = layout_of(machine)
     happy = {arrow.target for arrow in graph.arrows if arrow.happy}
     size, spoken = f"0 0 {layout.width} {layout.height}", attribute(f"small picture of {machine.name}")

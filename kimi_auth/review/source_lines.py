@@ -19,6 +19,6 @@ def source_line(machine: str, activity: str) -> str:
 
 
 def promise(machine: str, activity: str) -> str:
-    """What the contract says of a hook: what it touches, whether it may be repeated, what each outcome promises."""
+    """In the source: what the contract says of a hook: what it touches, whether it may be repeated, what each outcome promises."""
     method = getattr(HOOKS[machine].contract, activity, None) if machine in HOOKS else None
     return inspect.getdoc(method) or "" if callable(method) else ""

@@ -168,14 +168,14 @@ def _state(name: str, state: State, box: Box, rect: Rect, overlay: Overlay, link
 
 
 def label_rect(arrow: Arrow, room: Rect, overlay: Overlay = NO_OVERLAY) -> Rect:
-    """The label of an arrow: in the middle of its room, as wide as its outcomes and notes are."""
+    """In SVG: the label of an arrow: in the middle of its room, as wide as its outcomes and notes are."""
     width = text_width(max(len(f"{event} {note}".strip()) for event, _, note in _noted(arrow, overlay)), LINE_PX) + 8
     return Rect(room.x + (room.width - width) // 2, room.y, width, room.height)
 
 
 def fitted(graph: Graph, layout: Layout, overlay: Overlay) -> Overlay:
-    """The overlay with the longest notes whose labels cover nothing: no box, no line of another arrow, no other label. A
-    label hides everything behind it, so a note that is too long would cut another one."""
+    """In SVG: the overlay with the longest notes whose labels cover nothing: no box, no line of another arrow, no other
+    label. A label hides everything behind it, so a note that is too long would cut another one."""
     chosen = {key: mark.at(len(mark.shorter)) for key, mark in overlay.marks.items()}
     labels = {
         number: label_rect(arrow, route.label, replace(overlay, marks=chosen))
@@ -236,7 +236,7 @@ _GRAVEST = ("unwalked", "changed", "added", "traced", "checker", "walked")
 
 
 def line(points: tuple[Point, ...]) -> str:
-    """A line through the points with round corners, and its tip."""
+    """In SVG: a line through the points with round corners, and its tip."""
     points = tuple(point for number, point in enumerate(points) if number == 0 or point != points[number - 1])
     path = f"M{points[0][0]} {points[0][1]}"
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):

@@ -11,7 +11,7 @@ __all__ = ["names_loopback", "unsafe_address"]
 
 
 def names_loopback(host: str) -> bool:
-    """True if every address of `host` is a loopback address."""
+    """True if a server that listens on `host` is reached by loopback addresses only."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):

@@ -41,14 +41,14 @@ def refusal_of(error: KimiAuthError) -> Refusal:
 
 
 async def refuse(send: Callable[[MutableMapping[str, Any]], Awaitable[None]], refusal: Refusal) -> None:
-    """Sends the answer of a refusal through ASGI."""
+    """Sends the proxy's own error through ASGI."""
     body = _body_of(refusal)
     await send({"type": "http.response.start", "status": refusal.status, "headers": _headers_of(refusal, len(body))})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _body_of(refusal: Refusal) -> bytes:
-    """The JSON of an answer. In English, and in ASCII."""
+    """The JSON of an error's answer. In English, and in ASCII."""
     kind = _TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "api_error")
     said = {
         "type": kind,
@@ -61,7 +61,7 @@ def _body_of(refusal: Refusal) -> bytes:
 
 
 def _headers_of(refusal: Refusal, length: int) -> list[tuple[bytes, bytes]]:
-    """The header fields of an answer with a body of so many bytes.
+    """The header fields of an error's answer with a body of so many bytes.
 
     `x-should-retry` is what the clients of both APIs obey; without it they repeat each 5xx, also one that only a person ends.
     """

@@ -110,7 +110,7 @@ def _listed(fields: Fields) -> frozenset[bytes]:
 
 
 def _inside(location: bytes, url: str, api_base: str) -> bytes:
-    """The address at the proxy for a Location within the API base; b"" for any other."""
+    """For the header field Location: its address at the proxy if it is within the API base; b"" for any other."""
     try:
         target = urljoin(url, location.decode("ascii"))
     except ValueError:

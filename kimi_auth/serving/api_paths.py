@@ -106,7 +106,7 @@ def target_of(
 
 @lru_cache(maxsize=256)
 def _below_prefix(raw_path: bytes, *, has_version: bool) -> str | Refusal:
-    """Tools ask for the same few paths again and again; the cache holds no secret, for keys are in the query."""
+    """The path below the API's prefix. Tools ask for the same few; the cache holds no secret, for keys are in the query."""
     spelt = _spelt(raw_path)
     if spelt is None:
         return Refusal(400, "bad_path", tr("the path of the URL has segments that no API path may have"))
@@ -122,8 +122,8 @@ def _below_prefix(raw_path: bytes, *, has_version: bool) -> str | Refusal:
 
 
 def _spelt(raw_path: bytes) -> str | None:
-    """An absolute path in one spelling; None for one with an empty, dotted, twice encoded or otherwise odd segment, and for
-    the absolute form (`http://host/...`). One slash may end it."""
+    """A path of the API in one spelling; None for one with an empty, dotted, twice encoded or otherwise odd segment,
+    and for the absolute form (`http://host/...`). One slash may end it."""
     if not raw_path.startswith(b"/"):
         return None
     *segments, last = raw_path[1:].split(b"/")

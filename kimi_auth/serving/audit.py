@@ -40,7 +40,7 @@ class Audit:
     def write(
         self, what: str, caller: Caller, grant: Grant | None = None, *, durably: bool = False, **more: str | float
     ) -> None:
-        """Appends one line; `durably`: it is on disk when this returns. Raises StorageError where it is not written."""
+        """Appends one line to the log; `durably`: it is on disk when this returns. Raises StorageError where it is not written."""
         line: dict[str, Any] = {"at": round(self._now_s(), 3), "what": what}
         if grant is not None:
             line |= {"grant": grant.name, "id": grant.id}
@@ -58,7 +58,7 @@ class Audit:
             raise StorageError(tr("{path}: {reason}", path=self.path, reason=words), hint=hint) from None
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The lines, the oldest first; a line that a power cut tore is left out."""
+        """The lines of the audit log, the oldest first; a line that a power cut tore is left out."""
         with suppress(FileNotFoundError), self.path.open("rb") as log:
             for raw in log:
                 try:
@@ -69,13 +69,13 @@ class Audit:
                     yield line
 
     def close(self) -> None:
-        """Gives the file back; the next line opens it again."""
+        """Gives the log's file back; the next line opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _opened(self) -> int:
-        """The descriptor for hand-outs, which one thread writes. A file that replaced it (logrotate) is opened instead."""
+        """The log's descriptor for hand-outs, which one thread writes. A file that replaced it (logrotate) is opened instead."""
         with suppress(OSError):
             if self._descriptor >= 0 and self.path.stat(follow_symlinks=False).st_ino == self._inode:
                 return self._descriptor
@@ -85,7 +85,7 @@ class Audit:
         return self._descriptor
 
     def _append_durably(self, data: bytes) -> None:
-        """By a descriptor of its own: any thread may do so, and none waits for the disk but this one."""
+        """Appends to the log by a descriptor of its own: any thread may do so, and none waits for the disk but this one."""
         descriptor = self._open()
         try:
             self._append(descriptor, data)

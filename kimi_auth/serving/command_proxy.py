@@ -71,7 +71,7 @@ class GuardedProxy(Guarded):
         self._slow = SlowDown()
 
     async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
-        """In the form of the API's errors."""
+        """A refusal by the command's proxy, in the form of the API's errors."""
         await refuse_as_api(send, refusal)
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -140,7 +140,7 @@ class GrantLife:
         return await self._walk(GrantContext(grant_id))
 
     async def issue(self, grant: Grant, caller: Caller) -> Grant:
-        """Issues a grant. Raises StorageError where it cannot be written."""
+        """Issues a grant, as a walk. Raises StorageError where it cannot be written."""
         ctx = GrantContext(grant.id, caller, grant=grant)
         state, ctx = await self._walk(ctx)
         state, ctx = await self._walk(ctx, at=state, event="issue")
@@ -149,12 +149,12 @@ class GrantLife:
         return grant
 
     async def ask(self, grant_id: str, caller: Caller, wish: Wish) -> tuple[str, GrantContext]:
-        """One request of a sandbox: the state that it came to, and what it is answered with."""
+        """A walk of the grant for one request of a sandbox: the state that it came to, and what it is answered with."""
         state, ctx = await self._walk(GrantContext(grant_id, caller, wish))
         return (state, ctx) if state in ENDED else await self._walk(ctx, at=state, event="ask")
 
     async def revoke(self, grant_id: str, caller: Caller) -> tuple[str, GrantContext]:
-        """Ends a grant; one that has ended by its time, or is not there, stays as it is."""
+        """Ends a grant, as a walk; one that has ended by its time, or is not there, stays as it is."""
         state, ctx = await self._walk(GrantContext(grant_id, caller))
         if state in {"expired", "revoked", "absent"}:
             return state, ctx

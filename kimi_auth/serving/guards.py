@@ -117,7 +117,7 @@ def is_strange_path(raw: bytes) -> bool:
 
 
 def peer_refusal(door: Door, peer: Peer | None) -> Refusal | None:
-    """The refusal of a user who may not come in by this door."""
+    """The guard that refuses a user who may not come in by this door."""
     if door.uids is None or (peer is not None and peer.uid in door.uids):
         return None
     return Refusal(403, "other_user", "this socket belongs to another user")
@@ -151,7 +151,7 @@ def is_from_browser(headers: Headers) -> bool:
 
 
 def is_same_secret(given: str, expected: str) -> bool:
-    """Compares in a time that depends on neither; an empty `expected` is never the same."""
+    """Guards a secret: compares in a time that depends on neither; an empty `expected` is never the same."""
     return bool(expected) and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
@@ -178,7 +178,7 @@ class SlowDown:
         return float(min(self.MOST_S, self.FIRST_S * 2.0 ** min(count - 1, 10)))
 
     async def wait(self, source: str, now_s: float) -> None:
-        """Counts one wrong secret, and waits before its refusal may be sent."""
+        """The guard counts one wrong secret, and waits before its refusal may be sent."""
         delay_s = self.delay_s(source, now_s)
         if self._waiting.get(source, 0) >= self.AT_ONCE_MAX:
             return
@@ -228,11 +228,11 @@ class Guarded:
             await self.answer(scope, send, too_large(limit))
 
     async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
-        """Sends a refusal. For subclasses: its form, which clients of some paths expect."""
+        """Sends a guard's refusal. For subclasses: its form, which clients of some paths expect."""
         await refuse(send, refusal)
 
     def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
-        """For subclasses: a log, a counter."""
+        """For subclasses of the guards, at each refusal: a log, a counter."""
 
     def _refusal(self, scope: Scope, limit: int) -> Refusal | None:
         headers = scope["headers"]
@@ -252,7 +252,7 @@ class Guarded:
 
 
 def too_large(limit: int) -> Refusal:
-    """Refuses a body of more than `limit` bytes."""
+    """The guard refuses a body of more than `limit` bytes."""
     return Refusal(413, "too_large", f"the body exceeds {limit} bytes")
 
 

@@ -49,7 +49,7 @@ class Handles:
         return f"kas.{grant}.{self._mac('secret', grant)}"
 
     def read(self, text: str) -> Handle | None:
-        """The content of a handle or secret; None for anything that was not made with this key."""
+        """The content of a sandbox's handle or secret; None for anything that was not made with this key."""
         if len(text) > TEXT_MAX:
             return None
         if found := _HANDLE.fullmatch(text):

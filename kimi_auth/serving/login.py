@@ -1,4 +1,4 @@
-"""The login that is served: one Session, kept fresh, and how a request of a sandbox is asked of it."""
+"""The login that this server serves: one Session, kept fresh, and how a request of a sandbox is asked of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ServedLogin:
             yield
 
     async def token_for(self, wish: Wish) -> Token:
-        """A token that serves the wish. Raises a KimiAuthError where there is none now.
+        """The served login's token for a wish. Raises a KimiAuthError where there is none now.
 
         A client whose token is not the current one gets the current one. One that has it and asks all the same was refused by
         the API, or asks early by habit, and a request does not tell which. In the last part of its life the token is renewed,
@@ -62,7 +62,7 @@ class ServedLogin:
         return token
 
     async def current(self, min_ttl_s: float = 0.0) -> Token:
-        """The current token, renewed first where it has to be. Raises a KimiAuthError where there is none."""
+        """The served login's current token, renewed first where it has to be. Raises a KimiAuthError where there is none."""
         held, token = self._supply.held, self._token
         if (
             held is not None
@@ -81,23 +81,23 @@ class ServedLogin:
         return key_fingerprint(access_token) in self._had
 
     async def is_current(self, access_token: str) -> bool:
-        """Whether it is the login's access token now. Raises a KimiAuthError where there is none."""
+        """Whether it is the served login's access token now. Raises a KimiAuthError where there is none."""
         now = await self.current()
         return hmac.compare_digest(now.access_token.encode(), access_token.encode())
 
     async def changed(self, has_fp: str, wait_s: float) -> None:
-        """Returns when the current access token has another fingerprint than `has_fp`, or after `wait_s` seconds."""
+        """Returns when the served login's token has another fingerprint than `has_fp`, or after `wait_s` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(wait_s, WAIT_MAX_S)):
                 while self._latest_fp in {"", has_fp}:
                     await self._changed.wait()
 
     def left_s(self, token: Token) -> float:
-        """Seconds of life that `token` has left."""
+        """Seconds of life that `token` of the served login has left."""
         return left_s(token, self._components.age_clock.now_s())
 
     def state(self) -> str:
-        """The state of the login, for readiness and metrics."""
+        """The state of the served login, for readiness and metrics."""
         return self._session.status().state
 
     def _serve(self, loop: asyncio.AbstractEventLoop, access_token: str) -> None:

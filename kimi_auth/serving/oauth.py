@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 async def token(service: Service, request: Request) -> Response:
-    """RFC 6749 §6. The same handle may come any number of times; the answer has the handle of the pair it brings."""
+    """RFC 6749 §6 for a sandbox. The same handle may come any number of times; the answer has the handle of the pair it brings."""
     form = await _form(service, request)
     if _required(form, "grant_type") != "refresh_token":
         raise Denied(400, "unsupported_grant_type", "handles are renewed here, and nothing else is granted")
@@ -43,7 +43,7 @@ async def token(service: Service, request: Request) -> Response:
 
 
 async def revoke(service: Service, request: Request) -> Response:
-    """RFC 7009 §2: 200, whether or not the token is known. A handle ends its grant; the login of the owner stays."""
+    """RFC 7009 §2 for a sandbox: 200, whether or not the token is known. A handle ends its grant; the login of the owner stays."""
     form = await _form(service, request)
     text = _required(form, "token")
     if service.handles.read(text) is None:
@@ -62,7 +62,7 @@ async def device_authorization(_: Service, request: Request) -> Response:
 
 
 async def metadata(_: Service, request: Request) -> Response:
-    """RFC 8414 §2, under the address that the client used."""
+    """For a sandbox's client: RFC 8414 §2, under the address that the client used."""
     issuer = str(request.base_url).rstrip("/")
     return json_response(
         {

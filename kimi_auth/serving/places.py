@@ -38,11 +38,11 @@ class Places:
         return GrantFiles(self.folder)
 
     def socket(self, name: str) -> Path:
-        """The socket of a grant, or of `OWNER`."""
+        """Where the socket of a grant is, or of `OWNER`."""
         return self.sockets / name / SOCKET
 
     def prepare(self, name: str, *, is_shared: bool) -> None:
-        """Makes the directory of a socket; `is_shared`: other users may enter it, and see nothing. Raises OSError."""
+        """Makes the directory where a socket is; `is_shared`: other users may enter it, and see nothing. Raises OSError."""
         directory = self.sockets / name
         make_directories(directory)
         for one in (self.sockets, directory):

@@ -65,8 +65,8 @@ def serve(
     *,
     more: Callable[[Service], Sequence[BaseRoute]] = lambda _: (),
 ) -> None:
-    """Serves until SIGINT, SIGTERM or SIGHUP, then drains. `ready` is told the addresses once requests are accepted; `more`: routes
-    beside ours. Raises ConfigError, StorageError or OSError where it cannot begin."""
+    """Runs the server until SIGINT, SIGTERM or SIGHUP, then drains. `ready` is told the addresses once requests are
+    accepted; `more`: routes beside ours. Raises ConfigError, StorageError or OSError where it cannot begin."""
     tls = _tls(options)
     if options.listen is not None:
         host, port = options.listen
@@ -133,12 +133,12 @@ class Program:
             self._service.audit.close()
 
     def stop(self) -> None:
-        """Ends it in order: from any thread or signal handler."""
+        """Ends the program in order: from any thread or signal handler."""
         if self.server is not None:
             self.server.stop()
 
     async def _open_first(self, server: LoopbackServer) -> None:
-        """The owner's socket, TCP, and those that were inherited."""
+        """The program's first sockets: the owner's, TCP, and those that were inherited."""
         me = frozenset({os.geteuid()})
         await self._open(server, OWNER, Door("owner", me))
         for listener in self._options.inherited:
@@ -236,7 +236,7 @@ def _alone_at(places: Places) -> AbstractContextManager[None]:
 
 @contextmanager
 def _alone(folder: Path, message: str, hint: str) -> Iterator[None]:
-    """Raises ConfigError where another process has the folder. The kernel frees the lock of one that was killed."""
+    """Raises ConfigError where another server has the folder. The kernel frees the lock of one that was killed."""
     make_directories(folder)
     place = folder / "server.lock"
     descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -112,14 +112,14 @@ class Proxy:
         return Served(method, target.path, status, code)
 
     def target(self, scope: MutableMapping[str, Any], allowed: AllowedPaths = EVERYTHING) -> Target | Refusal:
-        """What a request asks for, below the API's base."""
+        """What a request to the proxy asks for, below the API's base."""
         if scope["method"] not in METHODS:
             return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=listed(METHODS)))
         raw_path = scope.get("raw_path") or scope["path"].encode()
         return target_of(raw_path, scope["query_string"], has_version=self._has_version, allowed=allowed)
 
     async def aclose(self) -> None:
-        """Closes the connections to the API."""
+        """Ends the proxy: closes its connections to the API."""
         await self._upstream.aclose()
 
     # --- one request -------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Proxy:
             self._room_bytes += body.reserved
 
     async def _read(self, scope: MutableMapping[str, Any], receive: Receive) -> _Body | Refusal | None:
-        """The whole body; None where the client hung up while sending it."""
+        """The whole body of a request to the proxy; None where the client hung up while sending it."""
         declared = declared_length(scope["headers"])
         if declared == 0:
             return _Body(b"", 0 if scope["method"] in WITH_BODY else None, 0)
@@ -254,16 +254,16 @@ class _Client:
         self._watching = asyncio.create_task(self._watch(receive))
 
     def may_leave(self) -> None:
-        """Its answer is complete: from now on nothing is cancelled."""
+        """The client's answer is complete: from now on the proxy cancels nothing."""
         self._is_over = True
         self._watching.cancel()
 
     def has_left(self) -> bool:
-        """Whether a CancelledError that was caught says that the client hung up, and nothing else."""
+        """Whether a CancelledError that was caught says that the proxy's client hung up, and nothing else."""
         return self._has_cancelled and self._task.uncancel() == 0
 
     async def cut_off(self) -> None:
-        """Closes its connection in the middle of an answer, so that it cannot take the answer for complete."""
+        """Closes the client's connection in the middle of an answer, so that it cannot take the answer for complete."""
         self._is_over = True
         if self._transport is None:
             raise ConnectionError("the answer broke off")
@@ -279,7 +279,7 @@ class _Client:
 
 
 async def _discarded(response: Exchange) -> None:
-    """Reads a small answer to its end, which leaves its connection for the next request; closes any other."""
+    """Reads a small answer of the API to its end, which leaves its connection for the next request; closes any other."""
     size = 0
     try:
         async for chunk in response.chunks():

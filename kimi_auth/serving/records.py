@@ -87,7 +87,7 @@ class Grant(NamedTuple):
 
     @classmethod
     def parsed(cls, grant_id: str, data: bytes) -> Grant:
-        """The grant in a file. Raises ValueError for anything that `new` could not have made."""
+        """The grant in its file. Raises ValueError for anything that `new` could not have made."""
         try:
             told = json.loads(data)
         except RecursionError:
@@ -105,7 +105,7 @@ class Grant(NamedTuple):
         return cls(grant_id, name, tuple(uids), *times, per_minute, _paths(told.get("paths")))
 
     def record(self) -> dict[str, object]:
-        """The content of its file, and what `grants list --json` says."""
+        """The content of a grant's file, and what `grants list --json` says."""
         return {
             "name": self.name,
             "uids": list(self.uids),
@@ -134,7 +134,7 @@ class GrantFiles:
         self._known: dict[str, tuple[int, Grant]] = {}
 
     def prepare(self) -> None:
-        """Makes the directories, for their owner only. Raises OSError."""
+        """Makes the directories of grants, for their owner only. Raises OSError."""
         files.make_directories(self._grants)
 
     def handles(self) -> Handles:
@@ -154,7 +154,7 @@ class GrantFiles:
             raise StorageError(message, hint=tr("remove it, and issue every grant again")) from None
 
     def standing(self, grant_id: str, now_s: float) -> Standing:
-        """The phase of a grant at `now_s`, unix seconds. Never raises for content."""
+        """The phase of a grant, by its file and notes, at `now_s`, unix seconds. Never raises for content."""
         used_at_s, revoked_at_s = self._noted(grant_id, "used"), self._noted(grant_id, "revoked")
         try:
             grant = self._read(grant_id)
@@ -170,12 +170,12 @@ class GrantFiles:
         return Standing(phase, grant, used_at_s, revoked_at_s)
 
     def all(self, now_s: float) -> list[Standing]:
-        """Every grant, the oldest first; one that cannot be read is named by its id. Raises StorageError."""
+        """Every grant on disk, the oldest first; one that cannot be read is named by its id. Raises StorageError."""
         found = [self.standing(grant_id, now_s) for grant_id in self.ids()]
         return sorted(found, key=lambda one: (one.grant.made_at_s, one.grant.id) if one.grant else (0.0, ""))
 
     def ids(self) -> list[str]:
-        """The ids of all grants, ended ones too. Raises StorageError."""
+        """The ids of all grants on disk, ended ones too. Raises StorageError."""
         try:
             names = os.listdir(self._grants)  # noqa: PTH208
         except FileNotFoundError:
@@ -191,15 +191,15 @@ class GrantFiles:
         return 0
 
     def issue(self, grant: Grant) -> None:
-        """Writes a grant, durably. Raises StorageError."""
+        """Writes a grant's file, durably. Raises StorageError."""
         self._write(grant.id, "grant", grant.record())
 
     def note_use(self, grant_id: str, now_s: float) -> None:
-        """Notes the first use, durably; a note that is there stays. Raises StorageError."""
+        """Writes the note of the first use, durably; one that is there stays. Raises StorageError."""
         self._write(grant_id, "used", {"at": now_s})
 
     def revoke(self, grant_id: str, now_s: float, by: str) -> None:
-        """Notes the end, durably; a note that is there stays. Raises StorageError."""
+        """Writes the note of the end, durably; one that is there stays. Raises StorageError."""
         self._write(grant_id, "revoked", {"at": now_s, "by": by})
 
     def _write(self, grant_id: str, kind: str, content: Mapping[str, object]) -> None:
@@ -227,7 +227,7 @@ class GrantFiles:
         return grant
 
     def _noted(self, grant_id: str, kind: str) -> float:
-        """The time of a note, 0.0 where there is none. That it is there counts, whatever it holds."""
+        """The time of a grant's note, 0.0 where there is none. That it is there counts, whatever it holds."""
         try:
             return max((self._grants / f"{grant_id}.{kind}").lstat().st_mtime, 1.0)
         except FileNotFoundError:

@@ -58,7 +58,7 @@ async def _joined(inner: asyncio.StreamReader, back: asyncio.StreamWriter, socke
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until the reader's end, which the writer is told."""
+    """Relays one direction of a connection until the reader's end, which the writer is told."""
     try:
         while data := await reader.read(CHUNK_BYTES):
             writer.write(data)

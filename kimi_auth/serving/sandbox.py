@@ -35,7 +35,7 @@ MOUNTED, HOME_INSIDE = "/run/kimi", "/run/kimi-home"
 
 @contextmanager
 def _directory(path: Path | str, at: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory; below `at` of one that is no link. Raises OSError."""
+    """A descriptor of a directory of the sandbox's home; below `at` of one that is no link. Raises OSError."""
     no_link = 0 if at is None else os.O_NOFOLLOW
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_link, dir_fd=at)
     try:
@@ -86,7 +86,7 @@ class Sandbox(NamedTuple):
 
     @property
     def pair(self) -> Token:
-        """The access token of now, with a handle."""
+        """What a sandbox gets as its pair: the access token of now, with a handle."""
         handle = self.handles.handle(self.grant_id, key_fingerprint(self.token.access_token))
         now = self.token
         return Token(
@@ -99,11 +99,11 @@ class Sandbox(NamedTuple):
         return self.handles.secret(self.grant_id)
 
     def record(self) -> str:
-        """The credential file of the Kimi CLI and of kimi-auth."""
+        """For a sandbox: the credential file of the Kimi CLI and of kimi-auth."""
         return json.dumps(self.pair.record())
 
     def files(self) -> dict[str, bytes]:
-        """The files of a home that the Kimi CLI, kimi-auth and kimi-code find their login in, by their relative path."""
+        """The files of a sandbox's home that the Kimi CLI, kimi-auth and kimi-code find their login in, by their relative path."""
         slot = KIMI_CODE.slot("", self.oauth_host, self.api_base_inside)
         spelt = KIMI_CODE.layout(Path(HOME_INSIDE), slot, SystemClock()).encode(self.pair)
         return {
@@ -113,8 +113,8 @@ class Sandbox(NamedTuple):
         }
 
     def write(self, home: Path, uid: int) -> None:
-        """Writes the files into `home`, private and durable; as root for the user `uid`. Raises OSError, also for a link below
-        `home`: a sandbox that had this home before could lead to files of the host by one."""
+        """Writes a sandbox's files into `home`, private and durable; as root for the user `uid`. Raises OSError, also
+        for a link below `home`: a sandbox that had this home before could lead to files of the host by one."""
         make_directories(home)
         owner = uid if os.geteuid() == 0 and uid != 0 else -1
         with _directory(home) as top:
@@ -123,7 +123,7 @@ class Sandbox(NamedTuple):
             os.fchown(top, owner, -1)
 
     def environment(self) -> dict[str, str]:
-        """What selects the grant inside, where the home is mounted as the recipes do."""
+        """What selects the grant inside a sandbox, where the home is mounted as the recipes do."""
         api = {"KIMI_CODE_BASE_URL": self.api_base_inside} if self.is_proxied else {}
         return {
             "KIMI_CODE_OAUTH_HOST": self.oauth_host,
@@ -174,7 +174,7 @@ class Sandbox(NamedTuple):
         return json.dumps(told, indent=2)
 
     def _kubernetes(self) -> str:
-        """Parts of a pod's specification, in JSON, which is YAML."""
+        """Lines that start a sandbox: parts of a pod's specification, in JSON, which is YAML."""
         names = ("kimi-socket", "kimi-home")
         mounts = self._mounts()
         told = {

@@ -1,4 +1,4 @@
-"""uvicorn on sockets that listen already: loopback TCP and UNIX sockets, each connection with the user behind it.
+"""uvicorn on sockets that listen already, its doors: loopback TCP and UNIX sockets, each connection with the user behind it.
 
 A socket has a `Door`, which the app finds in `scope["state"]["door"]`, beside `peer` (a `Peer`; None over TCP) and `transport`.
 Sockets may be opened and closed while it runs.
@@ -72,19 +72,19 @@ TCP = Door("tcp")
 
 
 def door_of(scope: Scope) -> Door:
-    """The door by which a request came in."""
+    """The door, a socket that uvicorn listens on, by which a request came in."""
     door: Door = scope["state"]["door"]
     return door
 
 
 def peer_of(scope: Scope) -> Peer | None:
-    """The user and process at the other end, None over TCP."""
+    """The user and process behind a connection, None over TCP."""
     peer: Peer | None = scope["state"]["peer"]
     return peer
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket (port 0: any free one) and the base URL that reaches it. Raises OSError.
+    """A TCP socket that listens (port 0: any free one) and the base URL that reaches it. Raises OSError.
 
     The URL of a wildcard address names the loopback address of its family.
     """
@@ -101,7 +101,7 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The base URL that reaches a TCP socket."""
+    """The base URL that reaches a TCP socket that listens."""
     bound, bound_port = listener.getsockname()[:2]
     ip = ipaddress.ip_address(bound)
     if ip.is_unspecified:
@@ -180,18 +180,18 @@ class LoopbackServer(uvicorn.Server):
         return self._stopping.is_set()
 
     def run_to_end(self) -> None:
-        """Serves in this thread until `stop`. Connections made earlier wait in the socket."""
+        """uvicorn serves in this thread until `stop`. Connections made earlier wait in the socket."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self.serve())
 
     def start(self, name: str) -> threading.Thread:
-        """Serves in a thread of its own until `stop`; its end does not keep the program from ending."""
+        """uvicorn serves in a thread of its own until `stop`; its end does not keep the program from ending."""
         thread = threading.Thread(target=self.run_to_end, name=name, daemon=True)
         thread.start()
         return thread
 
     def stop(self) -> None:
-        """Ends the service: from any thread or signal handler, at any time, any number of times."""
+        """Ends uvicorn's service: from any thread or signal handler, at any time, any number of times."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._stopping.set)
 
@@ -317,7 +317,7 @@ class _Connection(H11Protocol):
 
 
 def _peer(accepted: socket.socket) -> Peer | None:
-    """Who connected to a UNIX socket; a user that cannot be told is -1, which no door admits."""
+    """The user who connected to a UNIX socket; a user that cannot be told is -1, which no door admits."""
     if accepted.family != socket.AF_UNIX:
         return None
     try:

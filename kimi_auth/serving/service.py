@@ -1,4 +1,4 @@
-"""What every endpoint works with: who may ask, a walk of the grant, and the answers that are no tokens."""
+"""What every endpoint works with: who may ask, a walk of the grant, noted refusals, and the answers that are no tokens."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ class Service:
         raise Denied(401, "invalid_token", "this access token was replaced: renew it", why="replaced")
 
     async def grant_of(self, request: Request, text: str, *, status: int = 400) -> str:
-        """The id of the grant that a handle or secret was made for. Raises Denied, after a wait that grows with each wrong
-        one of the same source."""
+        """For any endpoint: the id of the grant that a handle or secret was made for. Raises Denied, after a wait that
+        grows with each wrong one of the same source."""
         door, caller = door_of(request.scope), caller_of(request)
         handle = self.handles.read(text)
         code = "invalid_grant" if status == 400 else "invalid_token"
@@ -188,7 +188,7 @@ class Service:
         return GrantContext("", caller, wish, token=token)
 
     def unavailable(self, error: KimiAuthError | None) -> Denied:
-        """There is no token now. It is no end of the grant: the owner may sign in again."""
+        """The answer where there is no token now. It is no end of the grant: the owner may sign in again."""
         self.counts["unavailable", error.code if error else ""] += 1
         said = clean(str(said_by(error))) if error else ""
         if error is None or isinstance(error, StorageError):  # its sentence has a path of the host
@@ -198,7 +198,7 @@ class Service:
         return Denied(503, "temporarily_unavailable", f"no token now: {said}", retry_after_s=RETRY_S)
 
     def _may_note(self, why: str) -> bool:
-        """False where so many refusals of this kind came within a minute that more lines would only fill the disk."""
+        """Whether a refusal is noted: False where so many of its kind came in a minute that more lines would only fill the disk."""
         minute = int(self.clock.monotonic_s() // 60)
         if self._noted["", 0] != minute:
             self._noted.clear()
@@ -207,7 +207,7 @@ class Service:
         return self._noted[why, minute] <= REFUSALS_NOTED_PER_MINUTE
 
     def refused(self, caller: Caller, why: str, grant_id: str = "") -> None:
-        """Counts a refusal and writes it down; the log's own failure changes no refusal."""
+        """Counts a refusal of an endpoint and writes it down; the log's own failure changes no refusal."""
         self.counts["refused", why] += 1
         if not self._may_note(why):
             return

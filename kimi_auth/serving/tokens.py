@@ -22,8 +22,8 @@ SECONDS_MAX = 10 * 365 * 86_400.0
 
 
 async def token(service: Service, request: Request) -> Response:
-    """The current access token; `min_ttl`: with so much life left, `not_fp` and `wait`: once it is another one, or so many
-    seconds have passed."""
+    """The token endpoint: the current access token; `min_ttl`: with so much life left, `not_fp` and `wait`: once it is
+    another one, or so many seconds have passed."""
     grant_id = await service.admitted(request)
     query = request.query_params
     wish = Wish(min_ttl_s=_seconds(query.get("min_ttl", "0"), "min_ttl"))
@@ -34,8 +34,8 @@ async def token(service: Service, request: Request) -> Response:
 
 
 async def rejected(service: Service, request: Request) -> Response:
-    """Another access token instead of the one with the fingerprint `fp`, which the API refused or which ends soon; the same one
-    again where no other may be had now."""
+    """The token endpoint: another access token instead of the one with the fingerprint `fp`, which the API refused or
+    which ends soon; the same one again where no other may be had now."""
     grant_id = await service.admitted(request)
     try:
         told = json.loads(await request.body())
@@ -56,18 +56,18 @@ async def _answer(service: Service, request: Request, grant_id: str, wish: Wish)
 
 
 async def healthy(service: Service, request: Request) -> Response:
-    """200 while the process answers."""
+    """For an operator: 200 while the process answers."""
     return json_response({"status": "ok", "version": __version__})
 
 
 async def ready(service: Service, request: Request) -> Response:
-    """200 while requests are accepted; 503 from the moment that the server drains."""
+    """For an operator: 200 while requests are accepted; 503 from the moment that the server drains."""
     is_ready = not service.is_stopping()
     return json_response({"status": "ready" if is_ready else "draining"}, 200 if is_ready else 503)
 
 
 async def metrics(service: Service, request: Request) -> Response:
-    """OpenMetrics 1.0: counts by outcome, without the name of a grant."""
+    """For an operator: OpenMetrics 1.0, counts by outcome, without the name of a grant."""
     await service.admitted(request)
     lines = [
         "# TYPE kimi_auth_login info",
@@ -96,7 +96,7 @@ _FAMILIES = (
 
 
 async def openapi(service: Service, request: Request) -> Response:
-    """OpenAPI 3.1: this endpoint, for generators of clients."""
+    """OpenAPI 3.1 of the token endpoint, for generators of clients."""
     return json_response(DESCRIPTION)
 
 

@@ -39,12 +39,12 @@ class Exchange:
         self.fields: list[tuple[bytes, bytes]] = response.headers.raw
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, in the coding that it was sent in. Raises the exceptions of a transport."""
+        """The body of the API's answer as it comes, in the coding that it was sent in. Raises the exceptions of a transport."""
         stream: AsyncIterable[bytes] = self._response.stream  # type: ignore[assignment]
         return aiter(stream)
 
     async def aclose(self) -> None:
-        """Ends it, any number of times. An answer that was not read to its end costs its connection."""
+        """Ends an answer of the API, any number of times. One that was not read to its end costs its connection."""
         ended, self._ended = self._ended, _nothing
         try:
             await self._response.aclose()
@@ -84,7 +84,7 @@ class Upstream:
         return Exchange(response, lambda: self._put_back(transport))
 
     async def aclose(self) -> None:
-        """Closes the connections; the next request opens new ones."""
+        """Closes the connections to the platform's API; the next request opens new ones."""
         while self._idle:
             await self._idle.pop()[1].aclose()
 

@@ -112,7 +112,7 @@ def new(fp: str, owner: Owner) -> Header:
 
 
 def start(header: Header) -> bytes:
-    """The first line, common to every state of the claim."""
+    """The first line of a claim's bytes, common to every state of it."""
     owner = header.owner
     about = {
         "v": VERSION,

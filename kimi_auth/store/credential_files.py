@@ -37,7 +37,7 @@ def name_of(path: Path) -> str:
 
 
 def checked(fp: str) -> str:
-    """`fp`, which becomes part of a file name. Raises ValueError if it is no fingerprint."""
+    """`fp`, which becomes part of the name of a credential's file. Raises ValueError if it is no fingerprint."""
     if not _FP.fullmatch(fp):
         raise ValueError(f"{fp!r} is no fingerprint")
     return fp
@@ -58,13 +58,13 @@ class CredentialFiles(NamedTuple):
         return self.beside(f"{checked(fp)}.next")
 
     def taking(self, claim: Claim) -> files.Location:
-        """The claim that is replacing `claim`."""
+        """The file of the claim that is replacing `claim`."""
         return self.beside(f"{checked(claim.fp)}.{checked(claim.nonce)}.next")
 
     # --- reading: bad content is a result ----------------------------------------------------------------------------
 
     def snapshot(self, stamp: Stamp = ()) -> Snapshot:
-        """The record. `stamp`: that of a corrupt one, taken before this call."""
+        """The record in its file. `stamp`: that of a corrupt one, taken before this call."""
         path = self.record.path
         try:
             found = medium.read_bounded(self.record, RECORD_FILE_MAX_BYTES)
@@ -77,7 +77,7 @@ class CredentialFiles(NamedTuple):
         return Snapshot("present", stamp_of(found.stat), token, fingerprint(token))
 
     def why_fixed(self) -> StorageError | None:
-        """Why the record cannot be replaced, so that its refresh token must not be spent; None if it can."""
+        """Why the record's file cannot be replaced, so that its refresh token must not be spent; None if it can."""
         try:
             medium.refuse_fixed(self.record)
         except StorageError as problem:
@@ -99,7 +99,7 @@ class CredentialFiles(NamedTuple):
         return claims.decode_meetings(self._read(self.beside(f"{checked(fp)}.met")) or b"")
 
     def claims_on(self, fp: str) -> list[tuple[files.Location, claims.Found]]:
-        """The claim on pair `fp`, then the one that is replacing it, and so on; the last one counts."""
+        """The files of claims: that on pair `fp`, then the one that is replacing it, and so on; the last one counts."""
         place, chain = self.claim(fp), list[tuple[files.Location, claims.Found]]()
         while len(chain) < TAKEN_OVER_MAX and (data := self._read(place)) is not None:
             found = claims.parse(data, fp)
@@ -111,7 +111,7 @@ class CredentialFiles(NamedTuple):
         return chain
 
     def peek(self, fp: str, me: Callable[[], Owner], boottime_s: float) -> Claim:
-        """The meaning of the claim on pair `fp` to the process `me`."""
+        """Reads the files of the claim on pair `fp`: its meaning to the process `me`."""
         chain = self.claims_on(fp)
         if not chain:
             return Claim("none", fp)
@@ -137,7 +137,7 @@ class CredentialFiles(NamedTuple):
 
     @staticmethod
     def _read(place: files.Location) -> bytes | None:
-        """The content of a sidecar, None if it does not exist, b"" if it cannot be read."""
+        """The content of a sidecar's file, None if it does not exist, b"" if it cannot be read."""
         try:
             found = medium.read_bounded(place, RECORD_FILE_MAX_BYTES)
         except StorageError:
@@ -148,8 +148,8 @@ class CredentialFiles(NamedTuple):
     # --- clearing up -------------------------------------------------------------------------------------------------
 
     def sweep(self, fp: str, wall_s: float) -> None:
-        """Removes sidecars of other pairs than `fp`, and forgotten temporary files. Best effort: a file that stays is
-        void by its name or its age."""
+        """Removes the files of sidecars of other pairs than `fp`, and forgotten temporary files. Best effort: a file
+        that stays is void by its name or its age."""
         bound = re.compile(
             re.escape(name_of(self.record.path)) + r"\.([0-9a-f]{16})(?:\.[0-9a-f]{16})?\.(?:next|met|revoked)"
         )
@@ -166,14 +166,14 @@ class CredentialFiles(NamedTuple):
                 files.remove(self.record.beside(name))
 
     def clear_temporaries(self) -> None:
-        """Removes our temporary files: every writer of ours holds the lock, so none of them is being written now."""
+        """Removes a credential's temporary files: every writer of ours holds the lock, so none of them is being written now."""
         with suppress(OSError):
             for name in files.names(self.record):
                 if self._is_our_temporary(name) and not _is_probe(name):
                     files.remove(self.record.beside(name))
 
     def set_aside(self, wall_s: float) -> None:
-        """Renames the record in its directory out of the way."""
+        """Renames the record's file, in its directory, out of the way."""
         from datetime import UTC, datetime
 
         wanted = f"{self.record.name}.corrupt-{datetime.fromtimestamp(wall_s, UTC):%Y%m%dT%H%M%SZ}"
@@ -183,7 +183,7 @@ class CredentialFiles(NamedTuple):
             files.rename(self.record, free)
 
     def leftovers(self) -> list[str]:
-        """The names of records that were set aside and of temporary files."""
+        """The names of a credential's files that were set aside and of temporary ones."""
         aside = re.compile(re.escape(self.record.name) + r"\.corrupt-[0-9TZ-]+")
         names = (name for name in files.names(self.record) if not _is_probe(name))
         return sorted(name for name in names if aside.fullmatch(name) or self._is_temporary(name))

@@ -152,7 +152,7 @@ class FileStore(FileReader):
             return claim
 
     def _meet(self, folder: CredentialFiles, claim: Claim, boot: str) -> None:
-        """Notes when this boot first met `claim`."""
+        """In a sidecar: notes when this boot first met `claim`."""
         path = folder.claim(claim.fp).path
         if path.is_dir():  # not made by any program here, and a rename cannot replace it
             with medium.doing(tr("cannot make {path}"), path):

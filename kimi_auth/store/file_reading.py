@@ -55,7 +55,7 @@ class FileReader:
         return True
 
     def look(self, patience_s: float) -> None:
-        """Nothing to do: every read is of the disk."""
+        """Reads nothing ahead: every read is of the disk."""
 
     def examine(self) -> Iterator[Finding]:
         """What keeps the record from being read, and whether only its owner may read it. No record yields nothing."""
@@ -79,8 +79,8 @@ class FileReader:
 
     @property
     def target(self) -> Path:
-        """The file that holds the record: `path`, or the target of its link. A link to a directory, in a circle or of
-        another user is its own target, so that a login sets aside the link and nothing behind it."""
+        """The file from which the record is read: `path`, or the target of its link. A link to a directory, in a circle
+        or of another user is its own target, so that a login sets aside the link and nothing behind it."""
         try:
             self.path.readlink()
         except OSError:
@@ -96,7 +96,7 @@ class FileReader:
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:
-        """The lock files of a credential in files, in locking order."""
+        """Of a credential's files, the lock files, in locking order."""
         places = (self.path, self.target)
         return tuple(dict.fromkeys(place.with_name(f"{name_of(place)}.lock") for place in places))
 
@@ -170,7 +170,7 @@ class FileReader:
         self._watch = None
 
     def _look(self, beside: Callable[[CredentialFiles, Snapshot], View]) -> View:
-        """The record, and what `beside` makes of it in its open directory."""
+        """Reads the record, and what `beside` makes of it in its open directory."""
         stamp = self.stamp()  # before the read: an unreadable file must not get the stamp of its successor
         target = self.target
         try:
@@ -208,7 +208,7 @@ class FileReader:
 
     @contextmanager
     def _folder(self) -> Iterator[CredentialFiles]:
-        """The folder, for reading: where its directory must not be entered, its files count as unreadable."""
+        """The folder to read files from: where its directory must not be entered, its files count as unreadable."""
         target = self.target
         with ExitStack() as held:
             try:

@@ -49,7 +49,7 @@ def encode_record(token: Token) -> bytes:
 
 
 def bounded(data: bytes) -> bytes:
-    """Returns `data` if a reader would accept its size. A larger record must not be stored: it could never be read."""
+    """Returns the encoded `data` if a reader would accept its size. A larger record must not be stored: it could never be read."""
     if len(data) > RECORD_MAX_BYTES:
         raise StoreUnwritable(
             tr(
@@ -80,7 +80,7 @@ def has_served(token: Token | None, now_s: float) -> bool:
 
 
 def is_over(found: Snapshot) -> bool:
-    """True if no login is stored: no record, or a logout's empty one."""
+    """True if the record says that no login is stored: there is none, or a logout's empty one."""
     token = found.token
     return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
 

@@ -205,7 +205,7 @@ def _release(lock: FileLock) -> None:
 
 
 def _examine(descriptor: int, path: Path) -> Inode:
-    """Checks that the locked file is ours and still has the name `path`."""
+    """Checks, once locked, that the file is ours and still has the name `path`."""
     found = os.fstat(descriptor)
     with medium.doing(tr("cannot lock {path}"), path, StorageError):
         files.refuse_strange(found, path)
@@ -269,7 +269,7 @@ def _is_free(path: Path) -> bool:
 
 
 def process(pid: int) -> str:
-    """Describes process `pid`; for another user's process, with the command that ends it."""
+    """Describes the holder of a lock, process `pid`; for another user's process, with the command that ends it."""
     name = process_name(pid)
     words = tr("pid {pid} ({name})", pid=pid, name=name) if name else tr("pid {pid}", pid=pid)
     try:
@@ -284,7 +284,7 @@ def process(pid: int) -> str:
 
 
 def process_name(pid: int) -> str:
-    """The name of process `pid`, "" if unknown."""
+    """The name of the process `pid` that holds a lock, "" if unknown."""
     try:
         return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
     except OSError:

@@ -36,7 +36,7 @@ _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
 def explain(error: OSError, failure: Sentence, path: Path, kind: type[StorageError]) -> StorageError:
-    """`error` as a `kind`: `failure` ("cannot read {path}"), the reason and the next step."""
+    """The disk's `error` as a `kind`: `failure` ("cannot read {path}"), the reason and the next step."""
     if isinstance(error, files.Unfit):
         return (StoreUnwritable if isinstance(error, files.Fixed) else StorageError)(said_by(error), hint=error.hint)
     words, hint = files.reason(error, path)
@@ -55,8 +55,8 @@ def doing(failure: Sentence, path: Path, kind: type[StorageError] = StoreUnwrita
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Raises CorruptCredential for a non-file or too large a file, StorageError for a file that cannot be read or
-    belongs to another user."""
+    """For a read of the disk: raises CorruptCredential for a non-file or too large a file, StorageError for a file that
+    cannot be read or belongs to another user."""
     try:
         yield
     except (files.NotAFile, files.TooLarge) as error:

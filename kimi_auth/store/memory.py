@@ -81,7 +81,7 @@ class MemoryStore:
         return iter(())
 
     def spoil(self, words: str = "it is not JSON, or not all of it") -> None:
-        """Makes the record corrupt, as if another program had overwritten it."""
+        """Makes the record in memory corrupt, as if another program had overwritten it."""
         self._installed += 1
         self._found = Snapshot("corrupt", (self._installed,), problem=CorruptCredential(f"memory: {words}"))
 

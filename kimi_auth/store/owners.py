@@ -54,7 +54,7 @@ class System(Protocol):
 
 
 def this_process(boot: str) -> Owner:
-    """The calling process, on the boot that `boot` names."""
+    """The calling process as the owner of a claim, on the boot that `boot` names."""
     system, pid = _system(), os.getpid()
     return Owner(printable(boot), printable(system.namespace()), pid, printable(system.started(pid)), host_name())
 
@@ -79,7 +79,7 @@ def is_certainly_dead(owner: Owner, me: Owner) -> bool:
 
 
 def host_name() -> str:
-    """This host's name, printable characters only."""
+    """The name of the host of the process that makes a claim, printable characters only."""
     return printable(_node_name())
 
 
@@ -88,7 +88,7 @@ def _node_name() -> str:
 
 
 def printable(text: str) -> str:
-    """`text` as a claim stores it: printable characters, at most `TEXT_MAX`."""
+    """`text` as the process of a claim is described: printable characters, at most `TEXT_MAX`."""
     return "".join(filter(str.isprintable, text))[:TEXT_MAX]
 
 
@@ -165,7 +165,7 @@ class _Darwin:
         return bool(data) and struct.unpack_from("=I", data, self._STATUS_AT)[0] == self._ZOMBIE
 
     def _info(self, pid: int) -> bytes:
-        """The kernel's `proc_bsdinfo` of that process; b"" if it gives none, as for another user's process."""
+        """The kernel's `proc_bsdinfo` of the process that made a claim; b"" if it gives none, as for another user's process."""
         import ctypes
 
         buffer = ctypes.create_string_buffer(self._SIZE)

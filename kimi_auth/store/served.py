@@ -35,7 +35,7 @@ class Address:
         self.secret_file: str = secret_file
 
     def secret(self) -> str:
-        """The secret, "" for none. Raises OSError, ValueError for a file that holds none."""
+        """The secret with which `kimi-auth serve` is asked, "" for none. Raises OSError, ValueError for a file that holds none."""
         if not self.secret_file:
             return ""
         descriptor = os.open(self.secret_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,7 +49,7 @@ class Address:
 
 
 def parsed(url: str) -> Address:
-    """The address in a URL of this scheme. Raises ValueError for any other text."""
+    """The address of `kimi-auth serve` in a `unix://` URL. Raises ValueError for any other text."""
     rest = url.removeprefix(SCHEME)
     path, _, secret_file = rest.partition(SECRET_FILE)
     if (
@@ -90,8 +90,8 @@ def ask(address: Address, target: str, body: str | None = None, *, timeout_s: fl
 
 
 def token_in(told: object, now_s: float, issuer: str = "") -> Token:
-    """The token in the server's decoded answer, dated by this machine's clock (`now_s`, unix seconds): the server may be
-    outside of a virtual one. Raises RecordError."""
+    """The token in `kimi-auth serve`'s decoded answer, dated by this machine's clock (`now_s`, unix seconds): the
+    server may be outside of a virtual one. Raises RecordError."""
     given = parse_record(told)
     left_s = told.get("expires_in") if isinstance(told, dict) else None
     if (

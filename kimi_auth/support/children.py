@@ -28,7 +28,7 @@ def python_command(module: str, *args: str) -> list[str] | None:
 
 
 def isolated_command(module: str, *args: str) -> list[str] | None:
-    """The same for a module of the standard library, with an isolated interpreter (`-I`)."""
+    """The command line of a child for a module of the standard library, with an isolated interpreter (`-I`)."""
     if (python := _python()) is None:
         return None
     return [python[0], "-I", "-m", module, *args]
@@ -49,7 +49,7 @@ def _python() -> list[str] | None:
 
 
 def _import_path() -> list[str]:
-    """`sys.path` without the current directory and relative entries, but always with this package's root."""
+    """For a child: `sys.path` without the current directory and relative entries, but always with this package's root."""
     try:
         here = os.getcwd()  # noqa: PTH109
     except OSError:  # it has been removed

@@ -60,17 +60,17 @@ class Sentence(str):
         return said
 
     def format(self, *_: object, **values: object) -> Sentence:
-        """A template that was marked as data, filled in. Values that it has already stay."""
+        """The sentence of a template that was marked as data, filled in. Values that it has already stay."""
         return Sentence(
             self.template, {**(self.values or {}), **{n: _kept(it) for n, it in values.items()}}, self.swaps
         )
 
     def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Sentence:
-        """Exchanges a command, which is the same in every language; always all of them."""
+        """Exchanges a command in a sentence, which is the same in every language; always all of them."""
         return Sentence(self.template, self.values, (*self.swaps, (old, new)))
 
     def removesuffix(self, suffix: str, /) -> Sentence:
-        """Cuts the end off the template, in English: without an entry of its own, the rest is not translated."""
+        """Cuts the end off a sentence's template, in English: without an entry of its own, the rest is not translated."""
         return Sentence(self.template.removesuffix(suffix), self.values, self.swaps)
 
     def __add__(self, other: str) -> Sentence:
@@ -102,13 +102,13 @@ def tr(template: str, **values: object) -> Sentence:
 
 
 def joined(separator: str, parts: Iterable[str]) -> Sentence:
-    """The parts as one text. `separator` and each part may be a sentence."""
+    """The parts as one sentence. `separator` and each part may be one."""
     values = {f"part{number}": part for number, part in enumerate(parts)}
     return Sentence("{separator}".join(f"{{{name}}}" for name in values), {**values, "separator": separator})
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names one after the other, "a, b, c"; Chinese has a mark of its own between the members of a list."""
+    """A sentence's list: names one after the other, "a, b, c"; Chinese has a mark of its own between the members of a list."""
     members = tuple(names)
     if len(members) < 2:
         return members[0] if members else ""
@@ -221,7 +221,7 @@ def _kept(value: object) -> object:
 
 
 def _catalogue(language: str) -> NullTranslations:
-    """Read when it is first needed; from a zip file, too. Without its file, everything stays English."""
+    """The Chinese sentences, read when it is first needed; from a zip file, too. Without its file, everything stays English."""
     if language not in _catalogues:
         import gettext
         import io

@@ -77,19 +77,19 @@ class Signal(Protocol):
 
 
 def signal_here() -> Signal:
-    """A signal that a task of the running event loop waits for."""
+    """A signal that a task waits for in the event loop that runs here, either one."""
     return _TrioSignal() if is_trio() else _AsyncioSignal()
 
 
 def checked_s(seconds: float | None, name: str = "timeout_s") -> float | None:
-    """`seconds` as they are. Raises ValueError, with the argument's `name`, for seconds that no clock can measure."""
+    """`seconds` that a loop can wait, as they are. Raises ValueError, with the argument's `name`, for any others."""
     if seconds is not None and not 0 <= seconds < float("inf"):
         raise ValueError(f"{name} is {seconds}: it must be a number of seconds, not negative and finite")
     return seconds
 
 
 async def within(seconds: float | None, wait: Callable[[], Awaitable[Result]]) -> Result:
-    """The result of `wait`, if it comes within `seconds` (None: no limit). Raises TimeoutError, and what `wait` raises."""
+    """The result of `wait` in either loop, if it comes within `seconds` (None: no limit). Raises TimeoutError, and as `wait`."""
     if trio := _trio() if is_trio() else None:
         with trio.move_on_after(math.inf if seconds is None else seconds):
             return await wait()
@@ -101,7 +101,7 @@ async def within(seconds: float | None, wait: Callable[[], Awaitable[Result]]) -
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
-    """The result of `work`, run in a thread. Raises what it raises."""
+    """The result of `work`, which the event loop runs in a thread. Raises what it raises."""
     if trio := _trio() if is_trio() else None:
         result: Result = await trio.to_thread.run_sync(work)
         return result

@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
 
 
 def clean(text: str, limit: int = 200) -> str:
-    """As `one_line`, at most `limit` characters; "…" marks a cut."""
+    """As `one_line`, safe to show in at most `limit` characters; "…" marks a cut."""
     line = same(text, one_line(text[: 16 * limit]))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 

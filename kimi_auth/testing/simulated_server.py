@@ -86,15 +86,15 @@ class SimulatedServer:
             self._faults.setdefault(request, deque()).append((answer, processed))
 
     def issue(self) -> Grant:
-        """Starts a new login without the device flow and returns its first pair."""
+        """In this server: starts a new login without the device flow and returns its first pair."""
         return self.state.issue()
 
     def end_logins(self) -> None:
-        """Every login so far ends, as if the person had signed out everywhere."""
+        """In this server every login so far ends, as if the person had signed out everywhere."""
         self.state.revoke_family()
 
     def is_live(self, access_token: str) -> bool:
-        """True if the API would accept this bearer now; False means 401."""
+        """True if this server's API would accept the bearer now; False means 401."""
         return self.state.judge(access_token) == "ok"
 
     # --- requests of a client -----------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class SimulatedServer:
 
 
 def _counted_names() -> Callable[[str], str]:
-    """`access-1`, `access-2`, ...; a user code has the letters of its number."""
+    """This server's tokens: `access-1`, `access-2`, ...; a user code has the letters of its number."""
     issued: Counter[str] = Counter()
 
     def name(kind: str) -> str:

@@ -28,8 +28,8 @@ async def fetch_account(
     clock: Clock | None = None,
     transport: http_libraries.AsyncTransport | None = None,
 ) -> Answer[AccountOutcome, JsonObject]:
-    """Asks once, `deadline_s` seconds at most; `transport` replaces the network. `account` carries the decoded object, of which nothing has been checked but
-    that no member repeats the bearer.
+    """Asks the API once for the account, `deadline_s` seconds at most; `transport` replaces the network. `account`
+    carries the decoded object, of which nothing has been checked but that no member repeats the bearer.
 
     `rejected` means a 401 from the API itself, `forbidden` a 402 or 403 (membership, or a proxy). Plain http only on
     loopback. Raises only a cancellation of the caller.

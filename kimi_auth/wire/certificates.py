@@ -40,8 +40,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def trusted() -> ssl.SSLContext:
-    """The context of every connection of this process. Raises UnsendableError if the file that a variable names cannot be
-    used.
+    """The certificates that are trusted, as the context of every connection of this process. Raises UnsendableError if
+    the file that a variable names cannot be used.
 
     Reading a file of authorities takes some 30 ms, longer than most requests: it is read once, and again when a
     variable names another file or its file has changed. An event loop asks `are_read` first, and has a thread read it.
@@ -55,7 +55,7 @@ def trusted() -> ssl.SSLContext:
 
 
 def are_read() -> bool:
-    """True if `trusted` returns at once."""
+    """True if the trusted certificates are read: `trusted` returns at once."""
     known = _read
     return known is not None and known[0] == _source()
 

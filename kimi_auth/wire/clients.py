@@ -51,15 +51,15 @@ class Clients:
         return LoopClients(self._async_transport, self.clock)
 
     def send(self, request: Request) -> RawResponse:
-        """Sends in this thread; see `send_sync`."""
+        """Sends over a client of its own in this thread; see `send_sync`."""
         return send_sync(partial(self._lend, request), request, self.clock)
 
     async def send_async(self, request: Request) -> RawResponse:
-        """Sends in this event loop; see `LoopClients`."""
+        """Sends over the client of this event loop; see `LoopClients`."""
         return await self.of_loops.send(request)
 
     async def aclose(self) -> None:
-        """Closes the connections of this event loop; the next request opens new ones."""
+        """Closes the clients of this event loop; the next request opens new ones."""
         await self.of_loops.aclose()
 
     def _lend(self, request: Request) -> AbstractContextManager[http_libraries.Client]:

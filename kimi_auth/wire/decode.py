@@ -167,7 +167,7 @@ def _text(data: JsonObject, key: str) -> str:
 
 
 def _number(data: JsonObject, key: str) -> float:
-    """A member of a body as a positive finite number, else 0.0 (unknown)."""
+    """A member of a decoded body as a positive finite number, else 0.0 (unknown)."""
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return 0.0

@@ -26,7 +26,7 @@ _TRIES = 8
 def device_headers(
     share_dir: str | Path, *, version: str, platform: str = "kimi_cli", dashed: bool = False
 ) -> dict[str, str]:
-    """The headers of OAuth and API requests. Printable ASCII each, `unknown` where the system has no value."""
+    """The device's headers of OAuth and API requests. Printable ASCII each, `unknown` where the system has no value."""
     values = {
         "X-Msh-Platform": platform,
         "X-Msh-Version": version,
@@ -89,8 +89,8 @@ def _read(path: Path) -> str | None:
 
 
 def _create(path: Path, *, dashed: bool) -> None:
-    """Puts a new id at `path` unless another process was faster. The file appears complete, so no reader sees half an
-    id."""
+    """Puts a new device id at `path` unless another process was faster. The file appears complete, so no reader sees
+    half an id."""
     files.make_directories(path.parent)
     from uuid import uuid4
 
@@ -99,7 +99,7 @@ def _create(path: Path, *, dashed: bool) -> None:
 
 
 def _remove_broken(path: Path) -> None:
-    """Removes a broken file. Checks it again after the move, because another process may have replaced it in
+    """Removes a broken `device_id`. Checks it again after the move, because another process may have replaced it in
     between."""
     aside = files.temporary(path)
     try:

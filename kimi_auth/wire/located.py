@@ -96,7 +96,7 @@ class LocatedClient:
     async def exchange_async(
         self, refresh_token: str, through: LoopClients, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
-        """As `OAuthClient.exchange_async`."""
+        """As `OAuthClient.exchange_async`, at the located endpoint."""
         found = await self._locate_async()
         if isinstance(found, RawResponse):
             return exchange_answer(found)

@@ -34,7 +34,7 @@ _complete: set[str] = set()
 
 
 def is_ready() -> bool:
-    """True if a request from an event loop finds everything loaded that it needs."""
+    """True if the clients of event loops find everything loaded that a request needs."""
     library = next(iter(loaded()), None)
     return library is not None and library.__name__ in _complete and are_read()
 
@@ -77,13 +77,13 @@ class LoopClients:
         self._by_loop: dict[tuple[asyncio.AbstractEventLoop, object], http_libraries.AsyncClient] = {}
 
     async def send(self, request: Request) -> RawResponse:
-        """Sends in this event loop; see `send_async`."""
+        """Sends over this event loop's client; see `send_async`."""
         if self._given is None and not is_ready():
             await asyncio.to_thread(get_ready)
         return await send_async(partial(self._of_this_loop, request), request, self._clock)
 
     async def aclose(self) -> None:
-        """Closes the connections of this event loop; the next request opens new ones."""
+        """Closes the client of this event loop and proxy; the next request opens new ones."""
         loop = asyncio.get_running_loop()
         with self._guard:
             closing = [self._by_loop.pop(known) for known in list(self._by_loop) if known[0] is loop]

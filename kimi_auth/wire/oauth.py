@@ -108,7 +108,7 @@ class OAuthClient:
         return revoke_answer(self._send_before(ends_at_s, self._post(found, form, secret=token)))
 
     async def aclose(self) -> None:
-        """Closes the connections of this event loop; no others stay open between requests."""
+        """Closes the OAuth server's connections of this event loop; no others stay open between requests."""
         await self._clients.aclose()
 
     def _discover(self, ends_at_s: float) -> str | RawResponse:

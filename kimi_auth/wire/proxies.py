@@ -21,7 +21,7 @@ _SOCKS = {"socks": "socks5", "socks5": "socks5", "socks5h": "socks5h"}
 
 
 def setting(value: str) -> str:
-    """A setting without the blanks and quotes around it: env files that no shell reads keep them."""
+    """A proxy's setting without the blanks and quotes around it: env files that no shell reads keep them."""
     value = value.strip()
     return value[1:-1].strip() if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 

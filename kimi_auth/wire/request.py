@@ -50,7 +50,7 @@ class Request(NamedTuple):
         return host_of(self.url)
 
     def built(self, client: http_libraries.Client | http_libraries.AsyncClient, **extensions: object) -> Any:
-        """The request as one of the HTTP library's `client`. Raises UnsendableError."""
+        """This request, checked, as one of the HTTP library's `client`. Raises UnsendableError."""
         url = parsed(self.url)
         if url is None:
             raise UnsendableError(tr("its address is not a plain https URL"))

@@ -74,12 +74,12 @@ Table = tuple[Row[Outcome], ...]
 
 
 def decide(table: Table[Outcome], facts: Facts) -> Row[Outcome]:
-    """The first row that fits. Every table ends with a row that fits everything."""
+    """The first row of the table that fits. Every table ends with a row that fits everything."""
     return next(row for row in table if row.fits(facts))
 
 
 def columns(row: Row[object]) -> tuple[str, str, str, str, str, str, str]:
-    """A row as text: status, error code, body, failure, outcome, error class, why; "" for a missing condition."""
+    """A row of a table as text: status, error code, body, failure, outcome, error class, why; "" for a missing condition."""
     return (
         ", ".join(map(_statuses, row.status)),
         "any" if row.error == ANY_ERROR else ", ".join(sorted(row.error)),

@@ -1,4 +1,4 @@
-"""Makes text from a server safe for a terminal, a log or a header.
+"""What a server wrote, made safe: text for a terminal, a log or a header, and the seconds of its Retry-After.
 
 No function raises: text that cannot be made safe becomes "" (or None), and the caller decides what that means.
 """
@@ -65,8 +65,8 @@ def excerpt(body: bytes, secrets: Iterable[str] = (), limit: int = 200, *, chars
 
 
 def redact(text: str, secrets: Iterable[str], *, guess: bool = False) -> str:
-    """`text` on one line; NOT_SHOWN if it repeats one of the secrets. With `guess` text that looks like another
-    secret is replaced; if it is escaped, nothing is shown."""
+    """A server's `text` on one line; NOT_SHOWN if it repeats one of the secrets. With `guess` text that looks like
+    another secret is replaced; if it is escaped, nothing is shown."""
     line = one_line(text[:_SOURCE_MAX])
     hides = echoes(line, secrets)
     if guess:

@@ -60,5 +60,5 @@ def safe(response: http_libraries.Response) -> http_libraries.Response:
 
 
 def no_cookies() -> CookieJar:
-    """A jar that stores and parses nothing: OAuth needs no cookies, and a server could attack the parser."""
+    """For a client's set-up: a jar that stores and parses nothing: OAuth needs no cookies, and a server could attack the parser."""
     return CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False))

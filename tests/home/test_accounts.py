@@ -14,7 +14,8 @@ import pytest
 from kimi_auth import ConfigError, NoSuchAccount, Session
 from kimi_auth.__main__ import FallThrough, answer
 from kimi_auth.home import Accounts
-from kimi_auth.selection import LABEL_MAX, accounts_text, accounts_written, is_label, login_name
+from kimi_auth.home.accounts import accounts_text
+from kimi_auth.selection import LABEL_MAX, accounts_written, is_label, login_name
 from kimi_auth.session import components_of
 
 

@@ -85,7 +85,7 @@ def doctor(
 
 
 def report(out: Terminal, checks: Sequence[Check], *, json: bool) -> None:
-    """Shows the checks. Raises what ends the command where one of them is a finding."""
+    """Shows the checks of doctor. Raises what ends the command where one of them is a finding."""
     names = list(dict.fromkeys(check.name for check in checks if check.step))
     count = sum(bool(check.step) for check in checks)
     if json:
@@ -119,7 +119,7 @@ def _examine(
 
 
 def _step(session: Session, step: str) -> str:
-    """The step with the platform in its commands, where it is not the one that they mean by themselves."""
+    """A check's next step, with the platform in its commands where it is not the one that they mean by themselves."""
     parts = components_of(session)
     account = parts.account if parts.source_of_account == ARGUMENT else ""
     if session.platform.id == DEFAULT_PLATFORM:
@@ -144,7 +144,7 @@ def _mark(out: Terminal, mark: str) -> str:
 
 
 def _show(out: Terminal, checks: Sequence[Check]) -> None:
-    """Three columns on a terminal; a line for each fact, its verdict first, where a program or a file reads."""
+    """Shows the checks: three columns on a terminal; a line for each fact, its verdict first, where a program or a file reads."""
     is_well = not any(check.step for check in checks)
     if not out.is_lively:
         for check in checks:

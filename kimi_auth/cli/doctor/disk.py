@@ -32,7 +32,7 @@ _KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
 
 
 def writers(session: Session, found: Status) -> Iterator[Check]:
-    """A Kimi CLI that writes the same file. It takes the same lock, so that is well until something is lost."""
+    """A check: a Kimi CLI that writes the same file. It takes the same lock, so that is well until something is lost."""
     path = file_of(session)
     if path is None:
         return
@@ -51,7 +51,7 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
 
 
 def locks(session: Session, _: Status) -> Iterator[Check]:
-    """Two holders of one lock at a time would spend one refresh token twice, and the login would be over."""
+    """A check: locks exclude. Two holders of one at a time would spend one refresh token twice, and the login would be over."""
     path = file_of(session)
     place = path if path and path.parent.is_dir() else components_of(session).config.path
     if not place.parent.is_dir():
@@ -66,7 +66,7 @@ def locks(session: Session, _: Status) -> Iterator[Check]:
 
 
 def writable(session: Session, found: Status) -> Iterator[Check]:
-    """A renewal and a change of config.toml could be written now."""
+    """A check: a renewal and a change of config.toml could be written now."""
     path = file_of(session)
     if path is None or not path.parent.is_dir() or found.state == "corrupt":
         return
@@ -89,7 +89,7 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
 
 
 def why_locks_are_shared(path: Path) -> str:
-    """Why a lock beside `path` could have two holders, "" when it could not. Raises StorageError where there is none."""
+    """Tries a lock beside `path`: why it could have two holders, "" if it could not. Raises StorageError for none."""
     probe = files.temporary(path)
     try:
         with locked([probe], 0.0):
@@ -99,7 +99,7 @@ def why_locks_are_shared(path: Path) -> str:
 
 
 def _ages_s(directory: Path) -> Iterator[float]:
-    """How long ago each temporary file of a Kimi CLI was written, in seconds."""
+    """Of other writers on the disk: how long ago each temporary file of a Kimi CLI was written, in seconds."""
     try:
         for path in directory.iterdir():
             if _KIMI_CLI_TEMPORARY.fullmatch(path.name):

@@ -40,7 +40,7 @@ ELSEWHERE = tr("name another directory: export KIMI_SHARE_DIR=/a/directory")
 
 
 def location(session: Session, status: Status) -> Iterator[Check]:
-    """Which version looks where; a share dir that cannot be one, or that depends on where a command is started."""
+    """A check: which version looks where; a share dir that cannot be one, or that depends on where a command is started."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
     told = joined("", (f"kimi-auth {__version__}", *(tr(", {name} is set", name=name) for name in overrides)))
     yield Check(tr("version"), told)
@@ -72,7 +72,7 @@ def variables(session: Session, found: Status) -> Iterator[Check]:
 
 
 def account(session: Session, found: Status) -> Iterator[Check]:
-    """The account that is looked at, and whether the Kimi CLI works with the one in use."""
+    """A check: the account that is looked at, and whether the Kimi CLI works with the one in use."""
     parts = components_of(session)
     if not parts.account:
         return
@@ -100,12 +100,12 @@ def account(session: Session, found: Status) -> Iterator[Check]:
 
 
 def is_blocked(session: Session) -> bool:
-    """Whether nothing can be looked at in the share directory."""
+    """Whether doctor's other checks have nothing to look at: the share directory cannot be entered."""
     return bool(_obstacle(components_of(session).share_dir)[0])
 
 
 def _obstacle(path: Path) -> tuple[str, str]:
-    """Why nothing can be in the directory `path`, and the next step; ("", "") for one that can be made or used."""
+    """Why nothing can be in the share directory `path`, and the next step; ("", "") for one that can be made or used."""
     try:
         if os.path.lexists(path) and not path.is_dir():
             if not path.is_file():
@@ -124,7 +124,7 @@ def _obstacle(path: Path) -> tuple[str, str]:
 
 
 def _not_makeable(path: Path) -> tuple[str, str]:
-    """Why the missing directory cannot be made; ("", "") where it can. Makes a directory beside it, and takes that away."""
+    """Why the missing share directory cannot be made; ("", "") where it can. Makes a directory beside it, and takes that away."""
     above = next(directory for directory in path.parents if directory.exists())
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".kimi-auth-", dir=above))  # noqa: PTH106
@@ -148,7 +148,7 @@ def _directories(path: Path) -> Iterator[Path]:
 
 
 def models(session: Session, found: Status) -> Iterator[Check]:
-    """config.toml: understood, writable, with the platform's models and a default model that is one of them."""
+    """A check: config.toml understood, writable, with the platform's models and a default model that is one of them."""
     edit = f"${{EDITOR:-vi}} {shlex.quote(str(components_of(session).config.path))}"
     try:
         config = components_of(session).config.read()

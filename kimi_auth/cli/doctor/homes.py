@@ -42,7 +42,7 @@ THEIR_LOCK = tr("lock of kimi-code")
 
 
 def home(session: Session, found: Status) -> Iterator[Check]:
-    """Whose home it is, and what makes sharing it unsafe."""
+    """A check: whose home it is, and what makes sharing it unsafe."""
     chosen = components_of(session).home
     if chosen.kind is not KIMI_CODE:
         if found.other_home:
@@ -64,7 +64,7 @@ def home(session: Session, found: Status) -> Iterator[Check]:
 
 
 def pairs(session: Session, found: Status) -> Iterator[Check]:
-    """One pair in two homes: whichever renews first ends the login of the other. A logout would end both."""
+    """A check: one pair in two homes: whichever renews first ends the login of the other. A logout would end both."""
     home = components_of(session).home
     homes = {one.path: one for one in (choose(os.environ, kind) for kind in KINDS) if one.path != home.path}
     for _, other in sorted(homes.items()):
@@ -80,7 +80,7 @@ def pairs(session: Session, found: Status) -> Iterator[Check]:
 
 
 def peer_lock(session: Session, _: Status) -> Iterator[Check]:
-    """kimi-code's lock directories: this login's, and those of others that are no good."""
+    """A check: kimi-code's lock directories: this login's, and those of others that are no good."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE or parts.platform.oauth is None:
         return
@@ -107,7 +107,7 @@ def _age(seen: os.stat_result) -> str:
 
 
 def _unusable(path: Path, seen: os.stat_result) -> Check | None:
-    """A lock that kimi-code can never take, or not for a long time."""
+    """A finding: a lock of kimi-code's that it can never take, or not for a long time."""
     quoted = shlex.quote(str(path))
     if not stat.S_ISDIR(seen.st_mode):
         return Check(THEIR_LOCK, tr("{path} is no directory: kimi-code can never renew", path=path), f"rm {quoted}")
@@ -130,7 +130,7 @@ def _unusable(path: Path, seen: os.stat_result) -> Check | None:
 
 
 def leftovers(session: Session, _: Status) -> Iterator[Check]:
-    """Unfinished writes of kimi-code, which hold a pair; their writers are named in them."""
+    """A check: unfinished writes of kimi-code, which hold a pair; their writers are named in them."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return
@@ -151,7 +151,7 @@ def leftovers(session: Session, _: Status) -> Iterator[Check]:
 
 
 def skew(session: Session, _: Status) -> Iterator[Check]:
-    """The clock of the disk against ours: a lock is told stale by comparing them."""
+    """A check: the clock of the disk against ours. kimi-code tells by comparing them that its lock is stale."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return
@@ -207,7 +207,7 @@ def _fp(record: Path) -> str:
 
 
 def _json(path: Path) -> dict[str, object]:
-    """The object in a small file; {} where there is none."""
+    """The object in a small file of the other program's; {} where there is none."""
     import json
 
     try:

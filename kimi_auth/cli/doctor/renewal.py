@@ -40,7 +40,7 @@ CLAIMS = {
 
 
 def lately(session: Session, found: Status) -> Iterator[Check]:
-    """When the pair was renewed last, as far as it was by us."""
+    """A check: when the pair was renewed last, as far as it was by us."""
     if found.fp:
         yield from _unusual(session, found)
         ago_s = time.time() - found.renewed_at_s
@@ -51,7 +51,7 @@ def lately(session: Session, found: Status) -> Iterator[Check]:
 
 
 def _unusual(session: Session, found: Status) -> Iterator[Check]:
-    """A record whose token cannot be renewed, or whose end cannot be right."""
+    """A finding: a record whose token cannot be renewed, or whose end cannot be right."""
     if session.platform.oauth is None:
         return
     if found.ends_soon and found.renewable:
@@ -74,7 +74,7 @@ def _unusual(session: Session, found: Status) -> Iterator[Check]:
 
 
 def lock(session: Session, found: Status) -> Iterator[Check]:
-    """Who holds the credential's lock, and does not give it back."""
+    """A check: who holds the credential's lock for a renewal, and does not give it back."""
     holder = components_of(session).store.holder()
     if stopped := _stopped(holder):
         yield Check(
@@ -105,7 +105,7 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
 
 
 def claim(session: Session, found: Status) -> Iterator[Check]:
-    """A renewal that was begun and not finished."""
+    """A check: a renewal that was begun and not finished."""
     if not claim_of(found):
         if found.fp and not found.claim:
             yield Check(tr("claim"), tr("none: no unfinished renewal"))
@@ -120,7 +120,7 @@ def claim(session: Session, found: Status) -> Iterator[Check]:
 
 
 def backoff(session: Session, found: Status) -> Iterator[Check]:
-    """Failures that keep every process from trying again for a while."""
+    """A check: failures that keep every process from trying the next renewal for a while."""
     if not found.retry_at_s:
         return
     known = components_of(session).store.backoff()
@@ -155,7 +155,7 @@ def _pid(holder: str) -> str:
 
 
 def _stopped(holder: str) -> str:
-    """The holder's pid if it is stopped (SIGSTOP, Ctrl-Z), "" if it is not or that is unknown. Linux: proc(5)."""
+    """For the check `lock`: the holder's pid if it is stopped (SIGSTOP, Ctrl-Z), "" if not or unknown. Linux: proc(5)."""
     pid = "" if holder.endswith(ELSEWHERE) else _pid(holder)
     try:
         states = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()

@@ -85,15 +85,15 @@ def compared_world(machines: Library, name: str, *, chained: bool = True) -> Row
 
 
 def model_without(ablation: Ablation, machines: Library) -> Exported:
-    """The exported world of an ablation. Raises NotExportable."""
+    """The exported world of an ablation, to compare. Raises NotExportable."""
     hooks = {**HOOKS, **ablation.hooks}
     edited = machines_without(ablation, machines)
     return exported(edited, ablation.config, hooks=hooks, cancel=ablation.cancel, leave=ablation.leave or closed)
 
 
 def compared_ablation(machines: Library, ablation: Ablation) -> list[Row]:
-    """The shortest counterexample to each rule that breaks without that part; a whole visit by both where none does.
-    Raises NotExportable, and SpinFailed where spin finds none."""
+    """Compared: the shortest counterexample to each rule that breaks without that part; a whole visit by both where
+    none does. Raises NotExportable, and SpinFailed where spin finds none."""
     model = model_without(ablation, machines)
     ours = without(ablation, machines)
     rules = sorted(ablation.breaks - OF_ONE_CHECKER) or sorted(ours.stories.keys() - OF_ONE_CHECKER)
@@ -124,7 +124,7 @@ def _whole(model: Exported) -> Found:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compares everything. Exit status 0 if both checkers agree, 1 if not, 3 without spin or gcc."""
+    """Compares spin's verdicts with ours. Exit status 0 if both checkers agree, 1 if not, 3 without spin or gcc."""
     parser = argparse.ArgumentParser(
         prog="python -m kimi_auth.proof.export", description="Asks spin for a second verdict."
     )

@@ -30,7 +30,7 @@ MARKS = 14
 
 
 def domains_of(config: Config, pairs: int) -> Domains:
-    """The values of each variable, for so many pairs at a time."""
+    """The values that each variable can have, for so many pairs at a time."""
     hosts = (1,) if config.shared_lock else tuple(range(1, config.processes + 1))
     numbers = tuple(range(pairs))
     spoiled = (CORRUPT, FOREIGN) if config.spoils else ()

@@ -78,8 +78,8 @@ class Embedded:
     # --- relations ----------------------------------------------------------------------------------------------------
 
     def functions(self) -> Iterator[list[str]]:
-        """A function for each relation. With `c` below 0 it counts the moves; else it makes move `c` and returns what comes
-        next."""
+        """In C, a function for each relation. With `c` below 0 it counts the moves; else it makes move `c` and returns
+        what comes next."""
         yield ["static int broke;", "static const char *rule_wanted, *story_told;"]
         yield [
             "static void breaks(int rule) {",
@@ -92,7 +92,7 @@ class Embedded:
             yield from self._function(relation.name, relation.node)
 
     def _function(self, name: str, node: Node) -> Iterator[list[str]]:
-        """The function of a tree, after those of its large parts: spin takes no more than 64 KiB in one piece."""
+        """In C, the function of a tree, after those of its large parts: spin takes no more than 64 KiB in one piece."""
         parts: dict[int, list[str]] = {}
         apart: list[list[str]] = []
 

@@ -25,7 +25,7 @@ ME = tuple(name for name in Process._fields if name != "location")
 
 
 def bits(number: int) -> tuple[int, ...]:
-    """The numbers of the bits that are set."""
+    """For an expression of a set: the numbers of the bits that are set."""
     return tuple(bit for bit in range(number.bit_length()) if number >> bit & 1)
 
 
@@ -61,11 +61,11 @@ class Writer(ABC):
     def field(self, var: Var) -> str: ...
     @abstractmethod
     def changed(self, updates: Mapping[Var, str]) -> str:
-        """The state with new values of some fields."""
+        """The expression of the state with new values of some fields."""
 
     @abstractmethod
     def define(self, name: str, body: str, kind: str) -> str:
-        """An operator of state and process. `kind`: "moves", "state", or "rules" for a set of broken rules."""
+        """The expression of an operator of state and process. `kind`: "moves", "state", or "rules" for a set of broken rules."""
 
     @abstractmethod
     def constant(self, name: str, body: str, kind: str) -> str: ...
@@ -119,7 +119,7 @@ class Writer(ABC):
             yield from self._operator(relation)
 
     def _operator(self, relation: Relation) -> Iterator[str]:
-        """The operator of a tree, after those of the trees that it has more than once."""
+        """The expression of a tree as an operator, after those of the trees that it has more than once."""
         name, node, breaks, holds = relation
         kind = "rules" if breaks else "moves"
         uses = _uses(node)
@@ -192,7 +192,7 @@ class Writer(ABC):
 
 
 def _uses(root: Node) -> dict[int, int]:
-    """How often each tree stands in `root`, by identity."""
+    """For an expression that names what it uses twice: how often each tree stands in `root`, by identity."""
     uses: dict[int, int] = {}
     ahead = [root]
     while ahead:

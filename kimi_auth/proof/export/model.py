@@ -89,7 +89,7 @@ class Exported(NamedTuple):
     beginning: Shared
 
     def relations(self) -> Iterator[Relation]:
-        """Every tree, by the name that it has in each language."""
+        """Every tree of the model, by the name that it has in each language."""
         yield from (Relation(f"h_{name}", node) for name, node in self.hooks.items())
         yield from (Relation(f"b_{state}_{event}", node) for (state, event), node in self.begun.items())
         yield from (Relation(f"c_{name}", node) for name, node in self.cancelled.items())
@@ -114,9 +114,9 @@ def exported(
     pairs: int = PAIRS_MAX,
     chained: bool = True,
 ) -> Exported:
-    """The world of `config`, as `World` has it. `chained`: with the moves that `World` takes together in one move; else
-    one move for each step of a walk. Raises NotExportable for power cuts, directories that are not synchronised, and
-    credentials elsewhere than in files."""
+    """The model of the world of `config`, as `World` has it. `chained`: with the moves that `World` takes together in
+    one move; else one move for each step of a walk. Raises NotExportable for power cuts, directories that are not
+    synchronised, and credentials elsewhere than in files."""
     if config.power or not config.synchronous:
         raise NotExportable("power cuts change all processes in one move, and the exports have no such move")
     if config.store != "files":
@@ -176,7 +176,7 @@ def _of_beginning(config: Config, pairs: int, state: str, event: str) -> Node:
 
 @cache
 def _of_environment(config: Config, pairs: int) -> tuple[Node, tuple[Node, ...], Node]:
-    """New logins, the moves around, and what a kill leaves."""
+    """For the exported model: new logins, the moves around, and what a kill leaves."""
     domains = domains_of(config, pairs)
 
     def logins(shared: Shared, process: Process) -> tuple[Move, ...]:
@@ -253,7 +253,7 @@ def _cancelled(
 
 
 def _around(domains: Domains, config: Config) -> Iterable[Node]:
-    """The moves of the environment, without those that this world never has."""
+    """For the exported model: the moves of the environment, without those that this world never has."""
     found: list[Callable[[Config, Shared], Iterable[environment.EnvironmentMove]]] = list(environment.OF_THE_WORLD)
     for number in range(domains.pairs):
         found += [partial(_numbered, move, number) for move in environment.OF_A_PAIR]

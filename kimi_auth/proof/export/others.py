@@ -61,7 +61,7 @@ Row = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Asks both. Exit status 0 if they agree with ours, 1 if not, 3 where a program is missing."""
+    """Asks TLC and Quint. Exit status 0 if they agree with ours, 1 if not, 3 where a program is missing."""
     parser = argparse.ArgumentParser(
         prog="python -m kimi_auth.proof.export.others", description="Asks TLC and Quint for another verdict."
     )
@@ -95,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def figures(machines: Library, jar: Path, quint: tuple[str, ...]) -> dict[str, Any]:
-    """What both find: `worlds` and `ablations` in the form of spin's figures, and what Quint `simulated`. Raises TlcFailed
-    and QuintFailed."""
+    """What TLC and Quint find: `worlds` and `ablations` in the form of spin's figures, and what Quint `simulated`.
+    Raises TlcFailed and QuintFailed."""
     return {
         "machines": digest(machines),
         "worlds": [_said(tlc_world(machines, jar))],
@@ -106,7 +106,7 @@ def figures(machines: Library, jar: Path, quint: tuple[str, ...]) -> dict[str, A
 
 
 def disagreements(found: Mapping[str, Any]) -> list[str]:
-    """Each row that is not as ours, as text."""
+    """Each row of TLC's or Quint's verdicts that is not as ours, as text."""
     rows = [row for row in found["worlds"] if row["states"] != row["ours"] or row["verdict"] != "holds"]
     rows += [row for row in found["ablations"] if row["steps"] != row["ours"] or not row["rule"]]
     rows += [row for row in found["simulated"] if bool(row["rule"]) != (row["about"] == SIMULATED)]
@@ -114,7 +114,7 @@ def disagreements(found: Mapping[str, Any]) -> list[str]:
 
 
 def tlc_world(machines: Library, jar: Path) -> Row:
-    """A row of `worlds`: visited whole. Raises TlcFailed."""
+    """TLC's row of `worlds`: visited whole. Raises TlcFailed."""
     config, pairs = COMPARED[ALONE]
     found = tlc.run(exported(machines, config, pairs=pairs), jar)
     ours = explore(World(machines, config), liveness=False).states
@@ -131,7 +131,7 @@ def tlc_world(machines: Library, jar: Path) -> Row:
 
 
 def tlc_ablation(machines: Library, jar: Path, part: str) -> Row:
-    """A row of `ablations`: without `part`, the first of its rules to break. Raises TlcFailed."""
+    """TLC's row of `ablations`: without `part`, the first of its rules to break. Raises TlcFailed."""
     ablation = PARTS[part]
     rules = sorted(ablation.breaks - OF_ONE_CHECKER)
     found = tlc.run(model_without(ablation, machines), jar, rules)
@@ -151,14 +151,14 @@ def tlc_ablation(machines: Library, jar: Path, part: str) -> Row:
 def quint_world(
     machines: Library, command: tuple[str, ...], name: str = ALONE, samples: int = SAMPLES, steps: int = STEPS
 ) -> Row:
-    """A row of `simulated` about a world of `COMPARED`. Raises QuintFailed."""
+    """Quint's row of `simulated` about a world of `COMPARED`. Raises QuintFailed."""
     config, pairs = COMPARED[name]
     found = simulated(exported(machines, config, pairs=pairs), command, samples=samples, steps=steps)
     return _row(name, found.rules, found.steps, samples, found.seconds)
 
 
 def quint_ablation(machines: Library, command: tuple[str, ...]) -> Row:
-    """A row of `simulated`: without `SIMULATED`. Raises QuintFailed."""
+    """Quint's row of `simulated`: without `SIMULATED`. Raises QuintFailed."""
     samples, steps = SEEKING
     found = simulated(model_without(PARTS[SIMULATED], machines), command, samples=samples, steps=steps)
     return _row(SIMULATED, found.rules, found.steps, samples, found.seconds)

@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def missing_tool() -> str:
-    """The first program that is needed and missing; "" if all are here."""
+    """The first program that spin needs and that is missing; "" if all are here."""
     return next((tool for tool in ("spin", "gcc") if shutil.which(tool) is None), "")
 
 
@@ -100,7 +100,7 @@ def _number(said: str, pattern: str) -> int:
 
 
 def _story(told: str) -> Iterator[str]:
-    """One sentence for each move. Processes keep their letters, although the model sorts them."""
+    """The story that spin found, one sentence for each move. Processes keep their letters, although the model sorts them."""
     letters = list("ABCDEFGH")
     parts: list[str] = []
     for line in told.splitlines():

@@ -22,7 +22,7 @@ WALKS = resources.files(__package__).joinpath("walks.tla").read_text("utf-8")
 
 
 def config_of(rules: Iterable[str] = ()) -> str:
-    """The configuration of a run that looks for these rules, or for all."""
+    """TLC's configuration of a run that looks for these rules, or for all."""
     wanted = ", ".join(f'"{rule}"' for rule in (*(rules or RULES), IMPOSSIBLE))
     return f"{CONFIG}CONSTANT Wanted = {{{wanted}}}\n"
 

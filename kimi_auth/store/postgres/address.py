@@ -104,7 +104,7 @@ class Address:
         return f"<Address of {self}>"
 
     def refused_socket(self, host: str) -> ConfigError | None:
-        """Why a socket in the directory `host` is not asked; None for one that is, and for a host of another kind."""
+        """Why an address's socket, in the directory `host`, is not asked; None for one that is, and for any other host."""
         who = offered_by(host) if host.startswith(("/", "@")) and not self._checks_peer else ""
         if not who:
             return None
@@ -114,7 +114,7 @@ class Address:
         )
 
     def setting(self, name: str, variable: str) -> str:
-        """A parameter of libpq's, or the variable that stands for it; "" for neither. Not for passwords."""
+        """An address's parameter of libpq's, or the variable that stands for it; "" for neither. Not for passwords."""
         return str(self.parameters.get(name) or os.environ.get(variable, ""))
 
     @property
@@ -127,7 +127,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """Names the database in a file's name: equal for equal hosts and names, whatever the password is."""
+        """Of an address, names the database in a file's name: equal for equal hosts and names, whatever the password is."""
         from hashlib import sha256
 
         ports = str(self.parameters.get("port", ""))
@@ -136,7 +136,7 @@ class Address:
 
 
 def same_database(address: Address, text: str) -> bool:
-    """Whether `text`, an address too, leads to the same database. Raises ConfigError."""
+    """Whether `text`, another address, leads to the same database. Raises ConfigError."""
     return Address(text).name == address.name
 
 

@@ -1,4 +1,4 @@
-"""Connects to a database."""
+"""Connects to a database, and reads the rows of a statement."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def _refuse(address: Address, host: str) -> None:
 
 
 def rows_of(cursor: psycopg.Cursor[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All rows; none of a statement that has none."""
+    """All rows of a statement on a connection; none of one that has none."""
     return cursor.fetchall() if cursor.description else []

@@ -190,7 +190,7 @@ class DueRows:
         return Queue(found["kept"], found["overdue"], found["held"])
 
     def renew_claim(self, taken: Taken, claim: Claim) -> Claim | None:
-        """Takes over `claim`, committed before anything is sent; None where another process has."""
+        """Takes over `claim` of a due row, committed before anything is sent; None where another process has."""
         mine = {
             "fp": claim.fp,
             "nonce": token_hex(8),
@@ -202,7 +202,7 @@ class DueRows:
         return Claim("renewed", claim.fp, owner=self.me.text, nonce=str(mine["nonce"])) if done else None
 
     def commit(self, taken: Taken, fp: str, token: Token) -> Row | None:
-        """The answer to pair `fp` becomes the pair; None if another pair, or none, is there."""
+        """For a worker's row: the answer to pair `fp` becomes the pair; None if another pair, or none, is there."""
         params = encode_token(token, self._line.clock.wall_s(), taken.key, self.cipher) | {
             "fp": fp,
             "empty": formats.EMPTY_FP,
@@ -216,12 +216,12 @@ class DueRows:
         return row
 
     def look(self, key: str) -> Row:
-        """The row as it is now; for a login that this worker has taken. Raises StorageError."""
+        """The due row as it is now; for a login that this worker has taken. Raises StorageError."""
         (found,) = self._line.ask(sql.LOOK, {"key": key})
         return _row(found)
 
     def give_back(self, taken: Taken, nonce: str, ending: Ending, *, tells: bool) -> None:
-        """The lease ends. `tells`: notifies the readers of a new pair, in a commit that waits for no disk."""
+        """Gives back a row: the lease ends. `tells`: notifies the readers of a new pair, in a commit that waits for no disk."""
         fp, mark = ending.mark or (None, RevokedMark(0.0))
         params = {
             "key": taken.key,
@@ -243,7 +243,7 @@ class DueRows:
             self._line.ask(sql.TELL, {"message": f"{taken.key} {rows[0]['generation']}"})
 
     def spill(self, key: str) -> Spill:
-        """What this host keeps of the row."""
+        """For a row that was due: what this host keeps of it."""
         return Spill(self._folder, self.address, key, self.cipher)
 
     def close(self) -> None:

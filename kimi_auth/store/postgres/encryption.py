@@ -82,11 +82,11 @@ class Cipher:
         return bool(self._keys)
 
     def ids(self, part: Part) -> list[str]:
-        """The ids of the keys that are here, the one that writes first."""
+        """The ids of the keys for encryption that are here, the one that writes first."""
         return [one.hex() for one in self._of(part)]
 
     def seal(self, part: Part, key: str, fp: str, plain: bytes) -> bytes:
-        """`plain` as it is stored in the row `key` with the pair `fp`. An empty value is no secret and stays empty."""
+        """Encrypts `plain` as it is stored in the row `key` with the pair `fp`. An empty value is no secret and stays empty."""
         keys = self._of(part)
         if not keys or not plain:
             return plain
@@ -152,8 +152,8 @@ def _associated(head: bytes, part: Part, key: str) -> bytes:
 
 
 def _keys_in(path: Path) -> Keys:
-    """The keys in a file that only its owner may read, or root's group: so a service is given one (libpq has the same rule
-    for `sslkey`). Raises ConfigError, without anything of the content."""
+    """The keys for encryption in a file that only its owner may read, or root's group: so a service is given one (libpq
+    has the same rule for `sslkey`). Raises ConfigError, without anything of the content."""
     try:
         import cryptography  # noqa: F401
     except ImportError:

@@ -36,7 +36,7 @@ FEW_LEFT = 3
 
 
 def examine(line: Line, key: str, spill: Spill, cipher: Cipher, keys_used: str) -> Iterator[Finding]:
-    """Each finding with its next step. Asks the database; one that cannot be asked is the only finding."""
+    """What the database says: each finding with its next step. Asks the database; one that cannot be asked is the only finding."""
     try:
         (found,) = line.ask(sql.EXAMINE, {})
         line.look(key)
@@ -67,8 +67,8 @@ def examine(line: Line, key: str, spill: Spill, cipher: Cipher, keys_used: str) 
 
 
 def _measured(line: Line) -> tuple[float, float]:
-    """The shortest of some round trips, and how far the database's clock is ahead of this host's, by that one. Raises
-    StorageError."""
+    """To tell how fast: the shortest of some round trips, and how far the database's clock is ahead of this host's, by
+    that one. Raises StorageError."""
     trips = []
     for _ in range(ROUND_TRIPS):
         began_s, wall_s = time.monotonic(), time.time()
@@ -79,7 +79,7 @@ def _measured(line: Line) -> tuple[float, float]:
 
 
 def _incarnation(found: dict[str, Any]) -> Iterator[Finding]:
-    """Which life of the database this is: after a restart or a failover, waits of before count no more."""
+    """A finding: which life of the database this is; after a restart or a failover, waits of before count no more."""
     _, timeline, began = (*str(found["incarnation"]).split("/"), "", "")[:3]
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(began or 0)))
     if timeline == "standby":
@@ -90,7 +90,7 @@ def _incarnation(found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _generation(line: Line, key: str, spill: Spill) -> Iterator[Finding]:
-    """Whether the row is the newest that this host has seen: after a restored backup or a failover it may not be."""
+    """A finding: whether the row is the newest that this host has seen; after a restored backup or a failover it may not be."""
     place = line.place(key)
     row = place.row
     if row is None or not row.seen.generation:
@@ -147,7 +147,7 @@ def _room(line: Line, found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _left(found: dict[str, Any]) -> list[int]:
-    """How many connections each limit leaves, in the order of `LIMITS`. A limit of -1 is none."""
+    """Findings: how many connections each limit leaves, in the order of `LIMITS`. A limit of -1 is none."""
     limits = (
         (found["connections_max"], found["connections"]),
         (found["role_limit"], found["role_connections"]),

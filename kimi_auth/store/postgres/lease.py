@@ -88,7 +88,7 @@ def take(place: Place, me: Owner, patience_s: float | None, give_up: Callable[[]
 
 
 def take_here(place: Place, patience_s: float | None, give_up: Callable[[], bool] | None) -> bool:
-    """The lock between the threads of this process. Raises RuntimeError in a thread that would wait for itself."""
+    """The lease's lock between the threads of this process. Raises RuntimeError in a thread that would wait for itself."""
     if patience_s is None and place.thread == threading.get_ident():
         raise RuntimeError("this thread would wait for itself: it holds the lock already")
     began_s = time.monotonic()
@@ -103,7 +103,7 @@ def take_here(place: Place, patience_s: float | None, give_up: Callable[[], bool
 
 
 def _try(place: Place, me: Owner) -> PostgresHold | None:
-    """One try, and another where a look shows that its holder has ended, or has given the lease back meanwhile."""
+    """One try for the lease, and another where a look shows that its holder has ended, or has given the lease back meanwhile."""
     params = {"key": place.key, "holder": encode_owner(me, place.line.witness), "dead": _dead_fence(place, me)}
     since_s = place.line.clock.boottime_s()
     if not place.line.ask(sql.TAKE, params):
@@ -140,12 +140,12 @@ def _shows_free(place: Place, me: Owner) -> bool:
 
 
 def slice_s(waited_s: float) -> float:
-    """How long a waiter rests that has waited for `waited_s`, before it asks `give_up` again."""
+    """How long a waiter for the lease rests that has waited for `waited_s`, before it asks `give_up` again."""
     return min(max(waited_s * SLICE_SHARE, SLICE_S), SLICE_MAX_S)
 
 
 def _rest(place: Place, began_s: float, until_s: float, give_up: Callable[[], bool] | None) -> bool:
-    """Waits until the row changes or it is time to look again. True if the caller gives up."""
+    """For the lease: waits until the row changes or it is time to look again. True if the caller gives up."""
     seen = place.row
     pause_s = LOOK_S if place.line.is_listening() else LOOK_S * (0.3 + 0.4 * random.random())  # noqa: S311 - no secret
     again_s = min(until_s, time.monotonic() + pause_s)

@@ -104,20 +104,20 @@ class Line:
         self._again_at_s = 0.0
 
     def place(self, key: str) -> Place:
-        """What this process knows of the row `key`."""
+        """Over this line: what this process knows of the row `key`."""
         with self._lock:
             if (place := self._places.get(key)) is None:
                 place = self._places[key] = Place(key, self)
             return place
 
     def is_listening(self) -> bool:
-        """Whether a change of a row would be noticed now."""
+        """Whether the line would hear now that a row changes."""
         busy_since_s = self._busy_since_s
         return self._listens and (busy_since_s is None or time.monotonic() - busy_since_s < 1.0)
 
     def ask(self, statement: str, params: Params, patience_s: float = ASK_S) -> list[dict[str, Any]]:
-        """The rows of a statement of `sql`. Raises StorageError, transient where the database cannot be reached within
-        `patience_s` seconds; the statement may still be carried out then."""
+        """Over the line: the rows of a statement of `sql`. Raises StorageError, transient where the database cannot be
+        reached within `patience_s` seconds; the statement may still be carried out then."""
         job = _Job(statement, params)
         self._put(job)
         until_s = time.monotonic() + patience_s
@@ -133,11 +133,11 @@ class Line:
         return job.rows
 
     def look(self, key: str, patience_s: float = ASK_S) -> None:
-        """Brings the known row up to date. Raises as `ask`."""
+        """Brings the known row up to date over the line. Raises as `ask`."""
         self.ask(self._look, {"key": key}, patience_s)
 
     def look_soon(self, key: str) -> None:
-        """Has a row looked at. Never waits, never raises."""
+        """Has a row looked at over the line. Never waits, never raises."""
         with self._lock:
             self._stale.add(key)
         with suppress(StorageError):
@@ -204,7 +204,7 @@ class Line:
                 self._is_closing = False
 
     def _next(self) -> _Job | None:
-        """The next statement; None at the end. Meanwhile it listens."""
+        """The next statement for the line's thread; None at the end. Meanwhile it listens."""
         while True:
             with self._lock:
                 while self._jobs:

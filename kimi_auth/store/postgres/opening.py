@@ -1,4 +1,4 @@
-"""The store that `KIMI_AUTH_STORE` names."""
+"""Opens the PostgreSQL store that `KIMI_AUTH_STORE` names."""
 
 from __future__ import annotations
 

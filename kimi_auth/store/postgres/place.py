@@ -81,7 +81,7 @@ class Place:
         self.forget_threads()
 
     def forget_threads(self) -> None:
-        """Locks of a process that was forked may be held by a thread that it does not have."""
+        """For a known row after a fork: a thread that the child does not have may hold its locks."""
         self.lock = threading.Lock()
         self.thread = 0
         self.changed: threading.Condition = threading.Condition()
@@ -101,20 +101,20 @@ class Place:
         return max(0.0, self.line.clock.boottime_s() - self.at_s)
 
     def is_current(self) -> bool:
-        """Whether `row` is what the database has, or was a second ago."""
+        """Whether the known `row` is what the database has, or was a second ago."""
         if self.row is None or self.is_stale:
             return False
         return (self.over == self.line.number and self.line.is_listening()) or self.passed_s < FRESH_S
 
     def still(self, stamp: Stamp) -> bool:
-        """Whether no other install is known. Has a row looked at soon that may be old; never waits."""
+        """Whether no other install of the row is known. Has one that may be old looked at soon; never waits."""
         line = self.line
         if self.is_stale or self.over != line.live or line.is_busy:
             self.nudge()
         return stamp == self.stamp
 
     def nudge(self) -> None:
-        """Has the row looked at soon, unless it is current. Never waits."""
+        """Has the known row looked at soon, unless it is current. Never waits."""
         now_s = self.line.clock.boottime_s()
         if not self.is_current() and now_s - self.wanted_at_s >= FRESH_S:
             self.wanted_at_s = now_s

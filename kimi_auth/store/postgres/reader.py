@@ -49,8 +49,8 @@ class PostgresReader(PostgresReading):
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[None]:
-        """Never granted: asks for a renewal, and waits for it as long as the lock would be waited for. Raises StorageError
-        where the database could not be reached to the end."""
+        """A reader is never granted it: asks for a renewal, and waits for it as long as the lock would be waited for.
+        Raises StorageError where the database could not be reached to the end."""
         if not is_in_loop():
             self._wait(patience_s, give_up)
         yield None

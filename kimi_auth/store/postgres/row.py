@@ -74,8 +74,8 @@ class Row(NamedTuple):
         return Seen(self.generation or 0, "" if self.fp == formats.EMPTY_FP else self.fp or "")
 
     def snapshot(self, location: str, cipher: Cipher) -> Snapshot:
-        """The record alone. One that is encrypted with a key that is not here cannot be asked for: it is neither absent nor
-        corrupt, so no login and no logout writes over it."""
+        """The record of the row alone. One that is encrypted with a key that is not here cannot be asked for: it is
+        neither absent nor corrupt, so no login and no logout writes over it."""
         if not self.fp:
             return Snapshot("absent")
         try:
@@ -106,7 +106,7 @@ class Row(NamedTuple):
             return None
 
     def answer(self, cipher: Cipher) -> Token | None:
-        """The answer that is staged; None for none, or a torn one. Raises StorageError where its key is not here."""
+        """The answer that is staged in a row; None for none, or a torn one. Raises StorageError where its key is not here."""
         if not self.staged:
             return None
         try:
@@ -146,7 +146,7 @@ class Row(NamedTuple):
         return None if self.binding is None else formats.decode_binding(self.binding.encode())
 
     def holding(self, passed_s: float) -> Owner | None:
-        """Who has the lease, `passed_s` seconds after this row was read; None if it is free."""
+        """Who has the row's lease, `passed_s` seconds after this row was read; None if it is free."""
         if not self.holder or (self.lease_left_s or 0.0) <= passed_s:
             return None
         return decode_owner(self.holder)
@@ -169,17 +169,17 @@ def encode_token(token: Token, now_s: float, key: str, cipher: Cipher) -> dict[s
 
 
 def encode_staged(token: Token, key: str, fp: str, cipher: Cipher) -> bytes:
-    """The answer to the pair `fp`, which is not the pair of the row `key` yet."""
+    """The columns of an answer to the pair `fp`, which is not the pair of the row `key` yet."""
     return cipher.seal("staged", key, fp, json.dumps(token.record()).encode())
 
 
 def encode_owner(owner: Owner, line: int = 0) -> str:
-    """The process in a claim or, with the number of its line to the database, in a lease."""
+    """The columns of a process in a claim of the row or, with the number of its line to the database, in its lease."""
     return json.dumps(owner._asdict() | ({"line": line} if line else {}))
 
 
 def decode_owner(text: str | None) -> Owner:
-    """The process in a claim or a lease; unknown parts are empty."""
+    """The process in a claim or a lease of the row; unknown parts are empty."""
     try:
         value = json.loads(text or "")
     except (ValueError, RecursionError):
@@ -195,8 +195,8 @@ def decode_owner(text: str | None) -> Owner:
 
 
 def _due_in_s(token: Token, now_s: float) -> float | None:
-    """When a fleet should renew it: as the window begins, up to a tenth of that time earlier, so that logins of one moment
-    spread. None for a pair that cannot be renewed."""
+    """A column: when a fleet should renew the row: as the window begins, up to a tenth of that time earlier, so that
+    logins of one moment spread. None for a pair that cannot be renewed."""
     if not token.refresh_token or not token.expires_at_s:
         return None
     left_s = token.expires_at_s - window_s(token) - now_s

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     fp: str = ""
 
     def then(self, row: Seen) -> Seen:
-        """The newest after `row`. A pair that comes a second time is as new as it was."""
+        """The newest generation after `row`. A pair that comes a second time is as new as it was."""
         return row if row.generation > self.generation and not self._is_again(row) else self
 
     def forbids(self, row: Seen) -> bool:
@@ -76,8 +76,8 @@ class Spill:
         return True
 
     def answer(self, fp: str) -> Token | None:
-        """The answer that is kept for pair `fp`; None for none, or a torn one. Raises StorageError for one whose key is not here:
-        its pair must not be sent."""
+        """The answer that this host keeps for pair `fp`; None for none, or a torn one. Raises StorageError for one
+        whose key is not here: its pair must not be sent."""
         try:
             found = files.read_bounded(self._folder / self._answer_to(fp), ANSWER_MAX_BYTES) if self._folder else None
             data = json.loads(found.data) if found else None
@@ -92,18 +92,18 @@ class Spill:
             return None
 
     def drop(self, fp: str) -> None:
-        """Removes it; nothing to do where there is none."""
+        """Removes the answer that is kept; nothing to do where there is none."""
         self._remove(self._answer_to(fp))
 
     def drop_others(self, fps: Iterable[str]) -> None:
-        """Removes the answers to all pairs but these."""
+        """Removes the kept answers to all pairs but these."""
         kept = {self._answer_to(fp) for fp in fps}
         for name in self._answers():
             if name not in kept:
                 self._remove(name)
 
     def kept(self) -> tuple[str, ...]:
-        """The files with answers that are there now."""
+        """The files of a host with answers that are there now."""
         return tuple(str(self._folder / name) for name in self._answers()) if self._folder else ()
 
     def newest(self) -> Seen:

@@ -254,7 +254,7 @@ class PostgresStore(PostgresReading):
             raise hold.lost()
 
     def _write(self, statement: str, params: Mapping[str, object]) -> bool:
-        """Whether the statement changed the row. What it changed is in memory then."""
+        """Whether the store's statement changed the row. What it changed is in memory then."""
         hold, since_s = self._need(), self._line.clock.boottime_s()
         changed = bool(self._line.ask(statement, {"key": self.key, "fence": hold.fence, **params}))
         if changed:
@@ -271,7 +271,7 @@ class PostgresStore(PostgresReading):
         return Claim(state, mine["fp"], owner=self._me().text, nonce=mine["nonce"])
 
     def _staged_or_refuse(self) -> Claim:
-        """The answer to install over a tombstone, which has nothing to send."""
+        """For the store in PostgreSQL: the answer to install over a tombstone, which has nothing to send."""
         claim = self._claim(self._now(), None)
         if claim.state != "staged":
             raise StorageError(

@@ -31,7 +31,7 @@ _MAY_NOT = {"42501", "25006"}
 
 
 def explain(error: psycopg.Error, address: Address) -> StorageError:
-    """What `error` means, without the statement and without a value."""
+    """What the database's `error` means, without the statement and without a value."""
     state = error.sqlstate or ""
     words = clean(str(error.diag.message_primary or ("" if state else _first_line(error))))
     if state in _MAY_NOT:

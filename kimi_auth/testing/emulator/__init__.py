@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load(module: str) -> Any:
-    """Imports a module of this package. Raises ExtraMissing if starlette or uvicorn is not installed."""
+    """Imports a module of the emulator. Raises ExtraMissing if starlette or uvicorn is not installed."""
     try:
         return importlib.import_module(f"{__name__}.{module}")
     except ModuleNotFoundError as missing:

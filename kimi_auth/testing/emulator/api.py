@@ -22,13 +22,13 @@ BodyHandler = Callable[[State, dict[str, Any]], Answer]
 
 
 def api_error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An error in the shape that openai clients read."""
+    """An error of the emulated coding API, in the shape that openai clients read."""
     body = {"error": {"message": message, "type": kind, "code": kind}}
     return json_answer(body, status, headers=headers or {}, outcome=kind)
 
 
 def bearer_checked(handler: Endpoint) -> Endpoint:
-    """Answers 401 for a bearer that is not valid (RFC 6750 §3), then 402 while membership is switched off."""
+    """The emulated API answers 401 for a bearer that is not valid (RFC 6750 §3), then 402 while membership is switched off."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -47,7 +47,7 @@ def bearer_checked(handler: Endpoint) -> Endpoint:
 
 
 def json_checked(handler: BodyHandler) -> Endpoint:
-    """Passes the request's JSON object to the handler; answers anything else with a 400."""
+    """For the emulated API: passes the request's JSON object to the handler; answers anything else with a 400."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -64,7 +64,7 @@ def json_checked(handler: BodyHandler) -> Endpoint:
 
 @bearer_checked
 def models(state: State, call: Call) -> Answer:
-    """The catalogue, with an ETag (RFC 9110 §8.8.3) for If-None-Match."""
+    """The emulated API's catalogue, with an ETag (RFC 9110 §8.8.3) for If-None-Match."""
     value = {"object": "list", "data": [model.to_json() for model in state.models]}
     etag = f'"{hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -102,7 +102,7 @@ def chat(state: State, body: dict[str, Any]) -> Answer:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message, whose content is a string or a list of parts."""
+    """The text of a chat's message, whose content is a string or a list of parts."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -115,8 +115,8 @@ def _completion(model: str, kind: str) -> dict[str, Any]:
 
 
 def _stream(model: str, text: str, usage: Mapping[str, int], *, apart: bool) -> Answer:
-    """Role, text, end, [DONE]. Usage comes with the end, or if `apart` in a chunk without choices, as OpenAI sends
-    it."""
+    """A chat that streams: role, text, end, [DONE]. Usage comes with the end, or if `apart` in a chunk without choices,
+    as OpenAI sends it."""
     words = text.split(" ")
     pieces = [word + " " for word in words[:-1]] + words[-1:]
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces), {}]

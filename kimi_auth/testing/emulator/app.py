@@ -1,4 +1,4 @@
-"""The HTTP shell: routes, guards, faults and the request log around the endpoint functions.
+"""The emulator's HTTP shell: routes, guards, faults and the request log around the endpoint functions.
 
 It reads each request completely, applies at most one scripted fault, processes the request at once, and answers after
 its latency. A dropped connection is a real one: the shell closes the server's transport, which the scope holds.
@@ -57,7 +57,7 @@ ADMIN: Final[tuple[tuple[str, str, Endpoint], ...]] = (
 
 
 def build_app(state: State, base_url: str, env: Mapping[str, str], *, allow_remote: bool = False) -> Starlette:
-    """The whole service over `state`, answering as `base_url`.
+    """The emulator's whole service over `state`, answering as `base_url`.
 
     Unless `allow_remote`, it refuses a Host header that does not name this machine, so that no web page can reach the
     emulator by a name of its own (DNS rebinding). The test bench answers only loopback clients that are not browsers.
@@ -149,7 +149,7 @@ class _Cut(Response):
 
 
 async def _read(request: Request, base_url: str) -> Call:
-    """The request as data; raises OverflowError for a body beyond BODY_BYTES_MAX."""
+    """The request that the shell was sent, as data; raises OverflowError for a body beyond BODY_BYTES_MAX."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

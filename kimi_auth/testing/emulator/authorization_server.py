@@ -78,7 +78,7 @@ class State:
 
     @_atomic
     def reset(self) -> None:
-        """Forgets codes, tokens, faults, counts and the log; keeps the settings."""
+        """The server forgets codes, tokens, faults, counts and the log; it keeps the settings."""
         self.counts: Counter[str] = Counter()
         self.log: deque[Mapping[str, Any]] = deque(maxlen=LOG_ENTRIES_MAX)
         self.membership = True
@@ -144,7 +144,7 @@ class State:
 
     @_atomic
     def issue(self) -> Grant:
-        """The first pair of a new login."""
+        """The first pair of a new token family, for a new login."""
         self.families.append(Family(number=len(self.families) + 1))
         return self._grow(self.families[-1])
 
@@ -185,7 +185,7 @@ class State:
 
     @_atomic
     def judge(self, bearer: str) -> Judgement:
-        """The API's answer to an access token, or to a static key."""
+        """The authorization server's verdict on an access token, or on a static key, for the API."""
         if bearer in self.api_keys:
             return "ok"
         token = self._tokens.get(bearer)
@@ -256,7 +256,7 @@ class State:
 
     @_atomic
     def inject(self, *faults: Fault) -> None:
-        """Adds scripted answers. A request gets the first one that fits it."""
+        """Has the server give scripted answers. A request gets the first one that fits it."""
         self._faults.extend((fault, fault.times) for fault in faults)
 
     @_atomic
@@ -265,7 +265,7 @@ class State:
 
     @_atomic
     def take_fault(self, endpoint: str, grant: str | None) -> Fault | None:
-        """The fault for this request; counts it as used."""
+        """The server's fault for this request; counts it as used."""
         for at, (fault, left) in enumerate(self._faults):
             if fault.meets(endpoint, grant):
                 if left is not None:
@@ -275,7 +275,7 @@ class State:
 
     @_atomic
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Appends to the request log (which keeps the newest 10,000 entries) and wakes the threads that wait for it."""
+        """Appends to the server's request log (the newest 10,000 entries) and wakes the threads that wait for it."""
         self.log.append(entry)
         self.on_record(entry)
         self._changed.notify_all()

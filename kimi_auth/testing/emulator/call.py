@@ -33,7 +33,7 @@ class Call:
 
     @property
     def bearer(self) -> str:
-        """The token of an `Authorization: Bearer` header (RFC 6750 §2.1), or an empty string."""
+        """Of a request to the emulator: the token of its `Authorization: Bearer` (RFC 6750 §2.1), or an empty string."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 

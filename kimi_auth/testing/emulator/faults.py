@@ -80,7 +80,7 @@ class Fault:
 
     @property
     def processes(self) -> bool:
-        """True if the request is processed. Resolves the default of `processed`."""
+        """True if the request of this fault is processed. Resolves the default of `processed`."""
         if self.processed is not None:
             return self.processed
         return self.drop in ("after", "during") or (self.drop is None and self.status is None)
@@ -91,7 +91,7 @@ class Fault:
 
     @property
     def content(self) -> bytes | None:
-        """The scripted body in bytes; None if there is none."""
+        """The body of the scripted answer in bytes; None if there is none."""
         if self.body is None:
             return None
         return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode(errors="replace")
@@ -107,7 +107,7 @@ class Fault:
         return self.endpoint == endpoint and self.grant in (None, grant)
 
     def describe(self) -> str:
-        """A short text for the request log: `status 503, not processed`."""
+        """A fault as a short text for the request log: `status 503, not processed`."""
         parts = (
             self.status is not None and f"status {self.status}",
             self.drop and f"drop {self.drop}",

@@ -1,4 +1,4 @@
-"""The OAuth endpoints: forms in, RFC 6749 §5 JSON out. The rules themselves are in `authorization_server`."""
+"""The emulator's OAuth endpoints: forms in, RFC 6749 §5 JSON out. The rules themselves are in `authorization_server`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def oauth_error(code: str, description: str, tokens: Mapping[str, str] | None = 
 
 
 def grant_name(call: Call) -> str | None:
-    """Which grant a token request asks for: `device_code`, `refresh_token`, or None for anything else."""
+    """Which grant the emulator's token endpoint is asked for: `device_code`, `refresh_token`, or None for anything else."""
     try:
         return GRANTS.get(read_form(call).get("grant_type", ""))
     except OAuthError:
@@ -44,7 +44,7 @@ def grant_name(call: Call) -> str | None:
 
 
 def metadata(state: State, call: Call) -> Answer:
-    """RFC 8414 §2, with RFC 8628 §4."""
+    """The emulator's metadata: RFC 8414 §2, with RFC 8628 §4."""
     oauth = f"{call.base_url}/api/oauth"
     return json_answer(
         {
@@ -63,7 +63,7 @@ def metadata(state: State, call: Call) -> Answer:
 
 
 def _form_endpoint(handler: FormHandler) -> Endpoint:
-    """Reads the form, checks the client, and turns an OAuthError into its answer."""
+    """For an OAuth endpoint of the emulator: reads the form, checks the client, and turns an OAuthError into its answer."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -103,7 +103,7 @@ def device_authorization(state: State, call: Call, form: Mapping[str, str]) -> A
 
 @_form_endpoint
 def token(state: State, call: Call, form: Mapping[str, str]) -> Answer:
-    """RFC 8628 §3.4 and RFC 6749 §6."""
+    """The emulator's token endpoint: RFC 8628 §3.4 and RFC 6749 §6."""
     grant_type = _required(form, "grant_type")
     if grant_type not in GRANTS:
         raise OAuthError("unsupported_grant_type", "Only device_code and refresh_token are granted here.")
@@ -128,7 +128,7 @@ def token(state: State, call: Call, form: Mapping[str, str]) -> Answer:
 
 @_form_endpoint
 def revoke(state: State, call: Call, form: Mapping[str, str]) -> Answer:
-    """RFC 7009 §2: the answer is 200 whether or not the server knows the token; the type hint is not needed."""
+    """The emulator's RFC 7009 §2: 200 whether or not it knows the token; the type hint is not needed."""
     state.revoke(_required(form, "token"))
     return Answer(headers=NO_STORE, outcome="revoked", tokens=_secrets_in(form))
 

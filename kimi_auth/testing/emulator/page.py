@@ -23,7 +23,7 @@ class Html(str):
 
 
 def html(template: str, /, **values: object) -> Html:
-    """`template` with its {names} filled in, escaped unless they are Html."""
+    """The page's `template` with its {names} filled in, escaped unless they are Html."""
     safe = {name: value if isinstance(value, Html) else escape(str(value)) for name, value in values.items()}
     return Html(template.format_map(safe))
 
@@ -101,14 +101,14 @@ def document(title: str, main: Html) -> str:
 
 
 def entry(typed: str = "", problem: str = "") -> str:
-    """The form for a code, with the error about the last one."""
+    """The page with the form for a code, with the error about the last one."""
     said = html('<p class="problem" role="alert" id="problem">{problem}</p>', problem=problem) if problem else Html()
     described = Html(' aria-describedby="problem" aria-invalid="true"') if problem else Html()
     return document("Sign in a device", html(_ENTRY, typed=typed, problem=said, described=described))
 
 
 def confirm(code: DeviceCode, form_token: str, now_s: float) -> str:
-    """The device that asks, the time of its request, and the two buttons."""
+    """The page with the device that asks, the time of its request, and the two buttons."""
     row = "<dt>{name}</dt><dd>{value}</dd>"
     rows = (html(row, name=name, value=value or "not told") for name, value in _facts(code, now_s))
     main = html(_CONFIRM, user_code=code.user_code, rows=Html("\n".join(rows)), form_token=form_token)
@@ -127,7 +127,7 @@ def result(*, approved: bool) -> str:
 
 
 def lost_form(user_code: str) -> str:
-    """The answer to a form that this page did not make, or whose cookie is missing."""
+    """The page that answers a form that this page did not make, or whose cookie is missing."""
     return document(
         "Please confirm again",
         html(

@@ -45,7 +45,7 @@ class Reuse:
 
     @classmethod
     def parse(cls, text: str) -> Reuse:
-        """`strict`, `lenient`, `none` or `grace:SECONDS`; raises ValueError."""
+        """A setting of the emulated server: `strict`, `lenient`, `none` or `grace:SECONDS`; raises ValueError."""
         named = {"strict": cls(), "lenient": cls(revokes_family=False), "none": cls(rotates=False)}
         if text in named:
             return named[text]
@@ -123,7 +123,7 @@ class DeviceCode:
 
 
 def random_name(kind: str) -> str:
-    """A token or code that cannot be guessed; a user code is eight letters (RFC 8628 §6.1)."""
+    """For the emulated server's records: a token or code that cannot be guessed; a user code is eight letters (RFC 8628 §6.1)."""
     if kind == "user_code":
         letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(8))
         return f"{letters[:4]}-{letters[4:]}"

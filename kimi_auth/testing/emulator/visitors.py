@@ -56,14 +56,14 @@ class Visitors:
         self._known: OrderedDict[str, Visitor] = OrderedDict()
 
     def find(self, cookie: str) -> Visitor | None:
-        """The browser to which this page gave that cookie."""
+        """The visitor whose browser got that cookie from this page."""
         visitor = self._known.get(cookie)
         if visitor is not None:
             self._known.move_to_end(cookie)
         return visitor
 
     def admit(self) -> Visitor:
-        """A browser that was not here before."""
+        """A new visitor: a browser that was not here before."""
         visitor = Visitor()
         self._known[visitor.cookie] = visitor
         while len(self._known) > VISITORS_MAX:
