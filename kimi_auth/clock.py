@@ -121,13 +121,13 @@ class VirtualClock:
                 self._sleepers.pop(wake, None)
 
     def advance(self, seconds: float) -> None:
-        """Lets `seconds` pass, and wakes every sleeper whose deadline has come. Raises ValueError below zero."""
+        """Lets `seconds` of frozen time pass, and wakes every sleeper whose deadline has come. Raises ValueError below zero."""
         with self._lock:
             due = self._reach(self._monotonic_s + _forward(seconds))
         _rouse(due)
 
     def suspend(self, seconds: float) -> None:
-        """The machine sleeps: wall and boot time go on, monotonic time and with it every sleeper does not."""
+        """For a test, the machine sleeps: wall and boot time go on, monotonic time and with it every sleeper does not."""
         with self._lock:
             self._wall_s += _forward(seconds)
             self._boottime_s += seconds
@@ -138,7 +138,7 @@ class VirtualClock:
             self._wall_s = wall_s
 
     def reboot(self, boot_id: str) -> None:
-        """The machine starts again under another boot id: monotonic and boot time begin at zero.
+        """For a test, the machine starts again under another boot id: monotonic and boot time begin at zero.
 
         Raises RuntimeError while a task sleeps: no task survives a reboot.
         """

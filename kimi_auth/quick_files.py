@@ -1,4 +1,4 @@
-"""Reads the small files of a home for the fast lane: with what Python has loaded by itself, and only where nothing is in doubt."""
+"""Reads the small files of a home for the fast lane: with what Python has loaded by itself; falls through where anything is in doubt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What selects a login: an argument, else a variable, else a file, else the default. The rule of every such setting.
+"""What selects a login, or a key instead: an argument, else a variable, else a file, else the default. The rule of every such setting.
 
 `kimi-auth token`'s fast lane reads this table too, and steps aside for a variable that it does not know, so this module
 imports nothing.

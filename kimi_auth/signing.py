@@ -1,4 +1,4 @@
-"""Signs in and out of one login, with the device grant or an API key."""
+"""Signs in and out of one login, with the device grant or an API key; adopts, moves and shares one."""
 
 from __future__ import annotations
 

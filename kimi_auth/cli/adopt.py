@@ -89,7 +89,7 @@ def _bind(out: Terminal, platform: str | None, account: str | None, home: str | 
 
 
 def _take(out: Terminal, platform: str | None, account: str | None, home: str | None, *, is_moved: bool) -> None:
-    """Leaves one pair alive in one home: in kimi-code's, which is used from here on, or moved into ours."""
+    """For `adopt`: leaves one pair alive in one home: in kimi-code's, which is used from here on, or moved into ours."""
     from kimi_auth.home import KIMI_CLI, KIMI_CODE
     from kimi_auth.signing import move_login, share_login
 

@@ -1,4 +1,4 @@
-"""The shapes in which other programs ask a credential helper for a token. Pure, but for `read_request`.
+"""The shapes in which other programs (git, docker, kubectl) ask a credential helper for a token. Pure, but for `read_request`.
 
 git: gitcredentials(7) and git-credential(1). docker: docker-credential-helpers. kubectl: ExecCredential of
 client.authentication.k8s.io. Where the program says for which host it asks, only the platform's API gets an answer.

@@ -57,7 +57,7 @@ def source_words(source: str) -> str:
 
 
 def tone(found: Status) -> str:
-    """The style in which the state is printed, as rich calls it: an error is red whatever the state."""
+    """The style in which a status is printed, as rich calls it: an error is red whatever the state."""
     return "bold red" if status_error(found) else TONES.get(found.state, "bold red")
 
 

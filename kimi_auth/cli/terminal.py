@@ -133,7 +133,7 @@ class Terminal:
             self.console.print(content)
 
     def drawn(self, text: str) -> None:
-        """Writes what the console drew and kept back. Raises KimiAuthError where it cannot be written."""
+        """Writes to standard output what the console drew and kept back. Raises KimiAuthError where it cannot be written."""
         with self._writing():
             sys.stdout.write(text)
             sys.stdout.flush()

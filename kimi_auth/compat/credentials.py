@@ -1,4 +1,4 @@
-"""The stored pair in the Kimi CLI's shape, and its errors. Writing takes the lock that every writer takes."""
+"""The stored pair in the Kimi CLI's shape: loaded, saved and deleted; and its errors. Writing takes the lock that every writer takes."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Config(Protocol):
 
 
 def share_dir() -> Path:
-    """`$KIMI_SHARE_DIR`, else `~/.kimi`, as it is now; never kimi-code's by its own variable. Raises as `share_dir_of`."""
+    """The host's directory: `$KIMI_SHARE_DIR`, else `~/.kimi`; never kimi-code's by its own variable. Raises as `share_dir_of`."""
     return share_dir_of(os.environ, HOME_KIMI_CLI)
 
 

@@ -84,7 +84,7 @@ class WalkHistory:
 
     @contextmanager
     def recording(self, machine: Machine, observe: Observer) -> Iterator[Observer]:
-        """The observer for one walk of `machine`: it forwards to `observe`; the walk is written when the block
+        """Keeps one walk of `machine`, as its observer: it forwards to `observe`; the file is written when the block
         exits."""
         if self._share_dir is None:
             yield observe
@@ -108,7 +108,7 @@ class WalkHistory:
         return [kept for name in sorted(names) if (kept := WalkFile.parse(name)) is not None]
 
     def read(self, kept: WalkFile) -> Walk | None:
-        """One of `kept()`; None if another process has just removed it, or it cannot be read."""
+        """A kept walk, one of `kept()`; None if another process has just removed it, or it cannot be read."""
         from kimi_auth.machine.trace import parse
 
         try:

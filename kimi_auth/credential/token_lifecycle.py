@@ -96,8 +96,8 @@ class CredentialHooks(TokenRefreshHooks):
                 yield "busy", ctx._replace(error=hold)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
-        """Waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline even if
-        `retry_at_s` is later: the owner may finish or end at any moment."""
+        """token_lifecycle waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline
+        even if `retry_at_s` is later: the owner may finish or end at any moment."""
         left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
         wait_s = (ctx.retry_at_s or ctx.backoff_until_s) - self._clock.wall_s()
         is_useless = not ctx.retry_at_s or (wait_s > left_s and not is_claimed)
@@ -194,7 +194,7 @@ class CredentialHooks(TokenRefreshHooks):
         return "cleared", ctx
 
     def remove_old_logout(self, snapshot: Snapshot) -> None:
-        """Removes the empty record of a logout once other programs had the time to adopt it (60 s); best effort."""
+        """For sign_out: removes the empty record of a logout once other programs had the time to adopt it (60 s); best effort."""
         if snapshot.token is None or not snapshot.token.signed_out_at_s:
             return
         try:

@@ -274,7 +274,7 @@ class TokenRefreshHooks:
         return ctx._replace(retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
 
     def retry_in_s(self, view: View) -> float:
-        """Seconds until the backoff that was viewed is over; 0.0 if a renewal may start now."""
+        """For the hooks of token_refresh: seconds until the backoff that was viewed is over; 0.0 if it may start now."""
         wall_s = self._clock.wall_s()
         return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 

@@ -113,8 +113,8 @@ def _has_their_config(config: Mapping[str, object]) -> bool:
 
 
 def holds_login(home: Home) -> bool:
-    """True if a record with tokens lies there, or a config.toml of ours names a provider that kimi-auth manages: an API
-    key, or a login in the keyring. An unreadable file counts."""
+    """True for a home to choose: a record with tokens lies there, or a config.toml of ours names a provider that
+    kimi-auth manages: an API key, or a login in the keyring. An unreadable file counts."""
     credentials = home.path / "credentials"
     try:
         names = os.listdir(credentials)  # noqa: PTH208

@@ -117,7 +117,7 @@ class Edge(NamedTuple):
 
 
 def edges(machine: Machine) -> list[Edge]:
-    """All edges of `machine`, in file order."""
+    """All edges of the spec of `machine`, in file order."""
     return [
         Edge(machine.name, name, event, target)
         for name, state in machine.states.items()
@@ -145,7 +145,7 @@ def _state_data(state: State) -> dict[str, Any]:
 
 
 def keys_of(table: type[State | Machine]) -> tuple[str, ...]:
-    """The keys that a table of a machine's file may have, in our order."""
+    """The keys that a table of the spec may have, in our order."""
     return tuple(name for name in table._fields if name != "children")
 
 

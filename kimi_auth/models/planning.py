@@ -196,7 +196,7 @@ def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -
 def put_models(
     config: dict[str, Any], platform: Platform, models: tuple[ModelEntry, ...], *, always: tuple[str, ...] = ()
 ) -> None:
-    """Writes the platform's models, and takes out those that it serves no longer. `always`: capabilities of every model."""
+    """Plans the platform's models, without those that it serves no longer. `always`: capabilities of every model."""
     from kimi_auth.models.catalogue import capabilities
 
     table = table_at(config, "models")

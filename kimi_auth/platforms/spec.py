@@ -158,7 +158,7 @@ class Platform(NamedTuple):
 
     @property
     def services(self) -> dict[str, str]:
-        """The services of config.toml that this platform offers, by name, with their URLs."""
+        """The services of a platform's spec, by their names in config.toml, with their URLs."""
         urls = {"moonshot_search": self.search_url, "moonshot_fetch": self.fetch_url}
         return {name: url for name, url in urls.items() if url}
 

@@ -121,8 +121,8 @@ def with_pair(shared: Shared, number: int, **changes: object) -> Shared:
 
 
 def remembering(config: Config, shared: Shared) -> Shared:
-    """Call this before a directory entry changes: where directories are not synchronised, a power cut restores the old
-    entries."""
+    """An effect to call before a directory entry changes: where directories are not synchronised, a power cut restores
+    the old entries."""
     if config.synchronous or shared.lasting:
         return shared
     claims = tuple((pair.owner, pair.staged, pair.met) for pair in shared.pairs)
@@ -260,12 +260,12 @@ rename."""
 
 
 def unmet(config: Config) -> tuple[int, ...]:
-    """`Pair.met` of a claim that no boot has met."""
+    """For a hook: `Pair.met` of a claim that no boot has met."""
     return tuple(0 for _ in range(1 if config.shared_lock else config.processes))
 
 
 def boot_of(config: Config, process: Process) -> int:
-    """The index of the process's digit in `Pair.met`."""
+    """For a hook: the index of the process's digit in `Pair.met`."""
     return 0 if config.shared_lock else process.host - 1
 
 

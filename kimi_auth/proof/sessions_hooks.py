@@ -188,7 +188,7 @@ def _exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effe
 
 
 def _stage(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """The answer goes into the row, or to this host's disk while the store is away."""
+    """The hook stages with sessions: the answer goes into the row, or to this host's disk while the store is away."""
     if not is_away(config, shared, process):
         return [
             effect._replace(shared=with_pair(effect.shared, process.record, owner=_owner(shared, process)))

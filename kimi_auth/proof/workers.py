@@ -29,7 +29,7 @@ class WorkerLost(Exception):
 
 @contextmanager
 def side_by_side(workers: int = WORKERS) -> Generator[Pool, None, None]:
-    """A pool of fresh processes. Ctrl-C does not reach them: they end when the block ends early, for any reason."""
+    """A pool of fresh workers. Ctrl-C does not reach them: they end when the block ends early, for any reason."""
     pool = Pool()
     try:
         pool.start(workers)

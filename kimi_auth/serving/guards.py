@@ -124,7 +124,7 @@ def peer_refusal(door: Door, peer: Peer | None) -> Refusal | None:
 
 
 def host_refusal(headers: Headers, allowed: Collection[str] = ()) -> Refusal | None:
-    """The refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
+    """The guard's refusal of a Host header that names neither this machine's loopback nor a name of `allowed`."""
     host, is_here = _host_of(next((value for name, value in headers if name == b"host"), b""))
     return (
         None
@@ -169,7 +169,7 @@ class SlowDown:
         self._waiting: dict[str, int] = {}
 
     def delay_s(self, source: str, now_s: float) -> float:
-        """Counts one wrong secret of `source`; returns how long its refusal has to wait, in seconds."""
+        """The guard counts one wrong secret of `source`; returns how long its refusal has to wait, in seconds."""
         count, last_s = self._wrong.pop(source, (0, now_s))
         count = 1 if now_s - last_s > self.FORGOTTEN_AFTER_S else count + 1
         self._wrong[source] = (count, now_s)
@@ -257,7 +257,7 @@ def too_large(limit: int) -> Refusal:
 
 
 async def refuse(send: Send, refusal: Refusal) -> None:
-    """Sends a refusal and closes the connection: what follows on it may be the rest of a body that was not read."""
+    """The guard sends a refusal and closes the connection: what follows on it may be the rest of a body that was not read."""
     body = json.dumps({"error": refusal.word, "error_description": refusal.message}).encode()
     headers = [
         (b"content-type", b"application/json"),

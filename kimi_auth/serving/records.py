@@ -185,7 +185,7 @@ class GrantFiles:
         return sorted(name.removesuffix(".grant") for name in names if re.fullmatch(r"[0-9a-f]{16}\.grant", name))
 
     def changed_at(self) -> int:
-        """Changes whenever a grant is issued, used first or revoked; 0 while there is no directory."""
+        """Changes whenever a grant's file or note is written; 0 while there is no directory."""
         with suppress(OSError):
             return self._grants.stat().st_mtime_ns
         return 0

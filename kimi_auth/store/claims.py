@@ -177,7 +177,7 @@ def encode_meetings(meetings: Meetings) -> bytes:
 
 
 def decode_meetings(data: bytes) -> Meetings:
-    """The meetings in `data`; unreadable ones are dropped, and the wait starts again."""
+    """The meetings with claims in `data`; unreadable ones are dropped, and the wait starts again."""
     value = _json(data)
     nonce, met = (value.get("nonce"), value.get("met")) if isinstance(value, dict) else (None, None)
     if not isinstance(nonce, str) or not isinstance(met, dict):

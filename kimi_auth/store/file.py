@@ -224,7 +224,7 @@ class FileStore(FileReader):
         return found
 
     def _rename(self, folder: CredentialFiles, claim: Claim, token: Token) -> Snapshot:
-        """The staged `token` becomes the record."""
+        """In its file the staged `token` becomes the record."""
         chain = folder.claims_on(claim.fp)
         answer = chain[0][1].answer if chain else None
         if answer is None or fingerprint(answer) != fingerprint(token):
@@ -283,7 +283,7 @@ class FileStore(FileReader):
                 medium.write_durably(folder.beside(ending), data)
 
     def _install(self, token: Token) -> None:
-        """`token` replaces the record, whichever it is; a corrupt one is set aside."""
+        """In its file `token` replaces the record, whichever it is; a corrupt one is set aside."""
         self._need_lock().check_peer()
         data = self._layout.encode(token)
         problem = self.read().problem
@@ -307,8 +307,8 @@ class FileStore(FileReader):
         return claim
 
     def _close_claims(self) -> None:
-        """Closes the unfinished claims of this hold, so that the next process recovers at once. If that fails, it
-        waits."""
+        """Closes the unfinished claims' sidecars of this hold, so that the next process recovers at once. If that
+        fails, it waits."""
         with self._folder() as folder:
             for claim in self._mine:
                 for place, found in folder.claims_on(claim.fp):

@@ -1,4 +1,4 @@
-"""Encodes and decodes the record and its sidecars, except the claim. Pure functions.
+"""The bytes of the record and of its sidecars (revoked mark, backoff, binding), encoded and decoded; not of the claim. Pure functions.
 
 Each file is one JSON object. A reader takes the keys that it knows and ignores the others, so that older and newer
 versions share the files.

@@ -42,7 +42,7 @@ class Watch:
         weakref.finalize(self, _close, fd, found).atexit = False
 
     def holds(self) -> bool:
-        """True if the file was not replaced, removed or written since. One system call."""
+        """True if the watched file was not replaced, removed or written since. One system call."""
         try:
             return _seen(os.fstat(self._fd)) == self._seen
         except OSError:

@@ -49,7 +49,7 @@ def _boot_session() -> str:
 
 
 def sync(descriptor: int) -> None:
-    """Returns when the file's data would outlast a power cut. Raises OSError."""
+    """Returns when this system would keep the file's data through a power cut. Raises OSError."""
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
         try:
@@ -63,8 +63,8 @@ def sync(descriptor: int) -> None:
 
 
 def allocate(descriptor: int, size: int) -> bool:
-    """Takes blocks for `size` bytes from the beginning; False where the system or the file system has no such call. Raises
-    OSError: no room."""
+    """On this system, takes blocks for `size` bytes from the beginning; False where the system or the file system has
+    no such call. Raises OSError: no room."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except AttributeError:

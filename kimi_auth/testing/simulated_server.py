@@ -116,7 +116,7 @@ class SimulatedServer:
         return self._serve("revoke", lambda: revoke_answer(self._post(oauth.revoke, token=token)))
 
     async def aclose(self) -> None:
-        """Does nothing: no connection is open."""
+        """The server inside this process has nothing to close: no connection is open."""
 
     def _serve(self, request: Request, work: Callable[[], Result]) -> Result:
         with self._guard:

@@ -42,31 +42,31 @@ _ACCOUNT_MEMBERS_MAX = 50
 
 
 def code_answer(response: RawResponse) -> Answer[CodeOutcome, DeviceCode]:
-    """The answer to a device authorisation request (RFC 8628 §3.2)."""
+    """The Answer to a device authorisation request (RFC 8628 §3.2)."""
     return _answer(CODE, response, device_code)
 
 
 def poll_answer(response: RawResponse) -> Answer[PollOutcome, Grant]:
-    """The answer to a token request with a device code (RFC 8628 §3.5)."""
+    """The Answer to a token request with a device code (RFC 8628 §3.5)."""
     return _answer(POLL, response, grant)
 
 
 def exchange_answer(
     response: RawResponse, revoked_codes: frozenset[str] = frozenset()
 ) -> Answer[ExchangeOutcome, Grant]:
-    """The answer to a token request with a refresh token (RFC 6749 §6); `revoked_codes` mean what `invalid_grant` does."""
+    """The Answer to a token request with a refresh token (RFC 6749 §6); `revoked_codes` mean what `invalid_grant` does."""
     return _answer(EXCHANGE, response, grant, revoked_codes)
 
 
 def revoke_answer(response: RawResponse) -> Answer[RevokeOutcome, None]:
-    """The answer to a revocation request (RFC 7009 §2.2)."""
+    """The Answer to a revocation request (RFC 7009 §2.2)."""
     # RFC 7009 §2.2 asks for no body, and django-oauth-toolkit labels the empty one as HTML: a page for people has a body.
     response = response if response.body.strip() else response._replace(content_type="")
     return _answer(REVOKE, response, lambda _: ("", None))
 
 
 def models_answer(response: RawResponse, *, asked_by_etag: bool = False) -> Answer[ModelsOutcome, ModelsPage]:
-    """The answer to a request for the models; `asked_by_etag` if it named an ETag."""
+    """The Answer to a request for the models; `asked_by_etag` if it named an ETag."""
 
     def read(data: JsonObject | None) -> tuple[str, ModelsPage | None]:
         shape, models = catalogue(data)
@@ -77,7 +77,7 @@ def models_answer(response: RawResponse, *, asked_by_etag: bool = False) -> Answ
 
 
 def account_answer(response: RawResponse) -> Answer[AccountOutcome, JsonObject]:
-    """The answer to a request for the account or its usage, without texts that repeat the bearer."""
+    """The Answer to a request for the account or its usage, without texts that repeat the bearer."""
 
     def read(data: JsonObject | None) -> tuple[str, JsonObject | None]:
         if not data or "error" in data:
@@ -137,7 +137,7 @@ def _sentence(row: Row[object], response: RawResponse, message: str) -> str:
 
 
 def _message(response: RawResponse, error: str, description: str) -> str:
-    """The message of the server, or else of the network."""
+    """For an Answer's sentence: the message of the server, or else of the network."""
     if error:
         said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")
         shown = clean(redact(said, response.secrets, guess=True))

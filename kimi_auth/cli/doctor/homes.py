@@ -176,9 +176,9 @@ def skew(session: Session, _: Status) -> Iterator[Check]:
 
 
 def remote_control(session: Session, _: Status) -> Iterator[Check]:
-    """Remote Control (`kimi rc`, or switched on in a session) has taken the refresh token at its start: after the next
-    rotation, its own or ours, it holds a stale one. It names itself in a file; its command line is no evidence, since
-    kimi-code replaces that by its name."""
+    """A check: Remote Control (`kimi rc`, or switched on in a session) has taken the refresh token at its start: after
+    the next rotation, its own or ours, it holds a stale one. It names itself in a file; its command line is no
+    evidence, since kimi-code replaces that by its name."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return

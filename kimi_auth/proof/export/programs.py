@@ -12,7 +12,7 @@ __all__ = ["ended"]
 def ended(
     command: Sequence[str], where: Path | str, patience_s: float, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The end of `command` in the folder `where`, with any status. Raises subprocess.TimeoutExpired after `patience_s`."""
+    """Runs `command` in the folder `where` to its end, with any status. Raises subprocess.TimeoutExpired after `patience_s`."""
     return subprocess.run(
         command,
         cwd=where,

@@ -54,7 +54,7 @@ class Compiled(NamedTuple):
     folder: Path
 
     def run(self, rule: str = "") -> Found:
-        """Visits the whole model, or stops where a rule is first broken: any, or `rule`. Raises SpinFailed."""
+        """Has spin visit the whole model, or stop where a rule is first broken: any, or `rule`. Raises SpinFailed."""
         where = self.folder
         wanted = {"KIMI_AUTH_RULE": str(rule_number(rule))} if rule else {}
         began_s = time.perf_counter()

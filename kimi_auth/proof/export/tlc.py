@@ -39,7 +39,7 @@ def has_java() -> bool:
 
 
 def run(model: Exported, jar: Path, rules: Iterable[str] = ()) -> Found:
-    """Visits the whole model breadth first, or stops where one of `rules` (default: any) is first broken. Raises TlcFailed."""
+    """Has TLC visit the whole model, or stop where one of `rules` (default: any) is first broken. Raises TlcFailed."""
     began_s = time.perf_counter()
     with TemporaryDirectory(prefix="kimi-auth-tlc-") as folder:
         where = Path(folder)

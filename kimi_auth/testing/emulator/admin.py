@@ -35,7 +35,7 @@ def clear_faults(state: State, call: Call) -> Answer:
 
 
 def command(run: Command) -> Callable[[State, Call], Answer]:
-    """A POST endpoint around `run`, which gets the parsed body ({} if the body is empty) and returns JSON data."""
+    """A POST endpoint of the test bench around `run`, which gets the parsed body ({} if empty) and returns JSON."""
 
     def endpoint(state: State, call: Call) -> Answer:
         try:

@@ -135,7 +135,7 @@ def _stream(model: str, text: str, usage: Mapping[str, int], *, apart: bool) -> 
 @bearer_checked
 @json_checked
 def search(state: State, body: dict[str, Any]) -> Answer:
-    """One invented result that names the query."""
+    """The API's search: one invented result that names the query."""
     query = body.get("text_query")
     if not isinstance(query, str) or not query:
         return api_error(400, "invalid_request_error", "text_query must be a text.")
@@ -155,7 +155,7 @@ def search(state: State, body: dict[str, Any]) -> Answer:
 @bearer_checked
 @json_checked
 def fetch(state: State, body: dict[str, Any]) -> Answer:
-    """Markdown that names the URL; nothing is fetched."""
+    """The API's fetch: Markdown that names the URL; nothing is fetched."""
     url = body.get("url")
     if not isinstance(url, str) or not url:
         return api_error(400, "invalid_request_error", "url must be a text.")
@@ -165,7 +165,7 @@ def fetch(state: State, body: dict[str, Any]) -> Answer:
 
 @bearer_checked
 def usages(state: State, call: Call) -> Answer:
-    """A weekly quota and a five-hour window, in requests."""
+    """The API's `/usages`: a weekly quota and a five-hour window, in requests."""
     return json_answer(
         {
             "usage": {"limit": 1000, "used": 0, "remaining": 1000},
@@ -182,7 +182,7 @@ def usages(state: State, call: Call) -> Answer:
 
 @bearer_checked
 def me(state: State, call: Call) -> Answer:
-    """An invented account; `login` is the number of the login that the token is of, so that a test can tell them apart."""
+    """The API's `/me`: an invented account; `login` is the number of its login, so that a test can tell them apart."""
     return json_answer(
         {
             "user_id": "user-1000001",

@@ -1,4 +1,4 @@
-"""The authorization server itself, without HTTP: device codes and token families.
+"""The emulator's authorization server, without HTTP: device codes, token families, faults and the request log.
 
 It follows RFC 8628 (device authorization), RFC 6749 §6 (refresh), RFC 9700 §4.14.2 (rotation and reuse detection) and
 RFC 7009 (revocation). Everything lives in one `State` in memory. Time comes from its `now_s`, so a test can run a year

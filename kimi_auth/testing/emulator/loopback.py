@@ -66,7 +66,7 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:PORT`, known while it runs."""
+        """`http://127.0.0.1:PORT` of the served app, known while it runs."""
         if not self._base_url:
             raise RuntimeError("the emulator is not running: use it in a `with` block")
         return self._base_url
