@@ -180,7 +180,7 @@ class Session:
     def access_token_sync(
         self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None
     ) -> str:
-        """`access_token` for code without an event loop."""
+        """`Session.access_token` for code without an event loop."""
         if timeout_s is not None:
             checked_s(timeout_s)
         held = self._supply.held
@@ -198,7 +198,7 @@ class Session:
         return await self._supply.rejected(bearer, timeout_s)
 
     def rejected_sync(self, bearer: str, *, timeout_s: float | None = None) -> str | None:
-        """`rejected` for code without an event loop."""
+        """`Session.rejected` for code without an event loop."""
         return self._supply.rejected_sync(bearer, timeout_s)
 
     def status(self) -> Status:
@@ -247,7 +247,7 @@ class Session:
         api_key: str | None = None,
         timeout_s: float | None = None,
     ) -> LoginReport:
-        """`login` for code without an event loop. Raises RuntimeError where one runs in this thread."""
+        """`Session.login` for code without an event loop. Raises RuntimeError where one runs in this thread."""
         import asyncio
 
         no_loop_here("login_sync", "await session.login()")
@@ -269,7 +269,7 @@ class Session:
         return report
 
     def logout_sync(self, *, timeout_s: float | None = None) -> LogoutReport:
-        """`logout` for code without an event loop."""
+        """`Session.logout` for code without an event loop."""
         from kimi_auth.signing import sign_out_sync
 
         report = sign_out_sync(self._components, timeout_s)

@@ -99,7 +99,7 @@ def keep(out: Terminal, *, workers: int, in_flight: int, metrics: str, home: str
 
 
 def _look(url: str, home: Path) -> None:
-    """Before processes start: raises what no worker could go on with."""
+    """Before `store keep` starts its processes: raises what no worker could go on with."""
     from kimi_auth.clock import SystemClock
     from kimi_auth.store.postgres.due import DueRows
 

@@ -21,7 +21,7 @@ FOLDER = Path("diagrams")
 
 
 def library(out: Terminal, folder: Path | None = None) -> Library:
-    """For a question: the machines that run, or those of `folder`; problems are printed, for a user who is editing them."""
+    """For `diagram`: the machines that run, or those of `folder`; their problems are printed, for a user who edits them."""
     with problems_printed(out, tr("the machines cannot run")):
         return Library.load(folder)
 

@@ -41,7 +41,7 @@ class Painter:
         self._size: tuple[int, int] | None = None
 
     def draw(self, picture: RenderableType, *, extra: str = "") -> None:
-        """The frame as it is now, without what does not fit above the last line. `extra` is written before it as it is.
+        """Draws the frame, without what does not fit above the last line. `extra` is written before it as it is.
 
         A terminal of another size has folded the old lines anew, and their number is not known: it is cleared.
         """

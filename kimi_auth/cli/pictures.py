@@ -118,7 +118,7 @@ def scenes() -> Iterator[tuple[str, ViewState]]:
 
 
 def svg(picture: RenderableType, name: str, title: str = "kimi-auth login") -> str:
-    """A picture as SVG text. `name` makes the ids in it unique in a page."""
+    """A picture of the login view as SVG text. `name` makes the ids in it unique in a page."""
     console = Console(
         record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True, color_system="truecolor",
         legacy_windows=False, _environ={},

@@ -127,7 +127,7 @@ class Keeper:
             self.rows.close()
 
     async def _turn(self) -> None:
-        """Takes rows and starts their walks, or waits: for a free slot, a due row, the database."""
+        """Takes due rows and starts their walks, or waits: for a free slot, a due row, the database."""
         free = self._limits.in_flight - len(self._tasks)
         if free <= 0:
             self._free.clear()

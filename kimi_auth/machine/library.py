@@ -55,7 +55,7 @@ class Library(Mapping[str, Machine]):
         return _build(files, unreadable=[])
 
     def data(self) -> dict[str, dict[str, Any]]:
-        """Plain, fresh dicts that `from_data` takes back: change them and lint again."""
+        """The library as plain, fresh dicts that `from_data` takes back: change them and lint again."""
         return {name: machine.data() for name, machine in self.items()}
 
     def lint_lock(self, guarded: Mapping[str, str]) -> list[str]:

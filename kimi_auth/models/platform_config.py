@@ -67,8 +67,8 @@ class PlatformConfig:
         return (ModelEntry(id="".join(self._platform.model_prefixes[:1]) + "model"),)
 
     def install(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change | Literal[False]:
-        """What a login writes, for a platform without OAuth with its key; says what changed, False for an account that is not
-        in use. Raises ConfigError; then nothing was written."""
+        """The part that a login writes, for a platform without OAuth with its key; says what changed, False for an
+        account that is not in use. Raises ConfigError; then nothing was written."""
         change = self.put(models, api_key=api_key)
         return change if change.reason == "login" else False
 

@@ -78,7 +78,7 @@ def _inline_cuts(text: str, nodes: list[Node], paths: frozenset[KeyPath]) -> lis
 
 
 def _before_comma(text: str, at: int, cuts: list[Splice]) -> int:
-    """Where the space before `at` begins, and a comma before that; cuts on the way are taken out: this one holds them."""
+    """Before a splice: where the space before `at` begins, and a comma before that; cuts on the way are taken out."""
     while True:
         floor = cuts[-1][1] if cuts else 0
         at = floor + len(text[floor:at].rstrip())

@@ -79,8 +79,8 @@ def applied(data: Mapping[str, Any], edits: Iterable[Edit]) -> dict[str, Any]:
 
 
 def edited(text: str, edits: Iterable[Edit], data: Mapping[str, Any] | None = None) -> str:
-    """The text with the edits done, none of them below another. Raises `ValueError` if the result would not say exactly
-    that. `data`, what the text says, is parsed out of it where it is not given."""
+    """The TOML text with the edits done, none of them below another. Raises `ValueError` if the result would not say
+    exactly that. `data`, what the text says, is parsed out of it where it is not given."""
     edits = tuple(edits)
     removed = frozenset(edit.path for edit in edits if edit.value is REMOVED)
     try:

@@ -39,7 +39,7 @@ def replayed(world: World, course: Sequence[str]) -> list[Frame]:
 
 
 def frame(world: World, state: int, names: Sequence[str], text: str, edges: Sequence[int]) -> Frame:
-    """`state` as a moment of a story, reached by the move `text` over `edges`."""
+    """For a replay, `state` as a moment of a story, reached by the move `text` over `edges`."""
     shared, processes = world.opened(state)
     at = sorted(zip(names, processes, strict=True))
     moved = next((process for name, process in at if text.startswith(f"{name}: ")), at[0][1])

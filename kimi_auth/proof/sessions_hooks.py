@@ -209,7 +209,7 @@ def _owner(shared: Shared, process: Process) -> int:
 
 
 def _commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """One comparing statement, with or without the fence: the answer to the pair that is the record is never refused."""
+    """A hook commits by one comparing statement, fence or none: the answer to the pair that is the record is never refused."""
     if is_away(config, shared, process):
         return [Effect("unwritable", shared, process, "the store is away, and the command ends", hurt=True)]
     if shared.record >= 0 and shared.record == process.pair:

@@ -31,7 +31,7 @@ class Witness(NamedTuple):
 
 
 def disagreement(before: Machine, after: Machine, start: Pair | None = None) -> Witness | None:
-    """The first observable difference when both are walked side by side; None if they are equivalent.
+    """The first observable difference when two machines are walked side by side; None if they are equivalent.
 
     `start`: the states to begin in, default both initial ones. The shortest; of several, the first in file order.
     """

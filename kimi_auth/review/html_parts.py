@@ -60,7 +60,7 @@ def table(
 
 
 def figure(picture: str, label: str) -> str:
-    """A picture that scrolls in its own frame; `label` is spoken."""
+    """A part of the page: a picture that scrolls in its own frame; `label` is spoken."""
     return (
         f'<figure><div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}">{picture}</div></figure>\n'
     )
@@ -76,14 +76,14 @@ def link(address: str, content: str = "") -> str:
 
 
 def led(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
-    """A link to the edge that an outcome takes in the state at `address`: from where to where."""
+    """A part of the page: a link to the edge that an outcome takes in the state at `address`: from where to where."""
     name, _, state = address.partition(".")
     target = machines[name].states[state].on[outcome]
     return link(f"{address}.{outcome}", f"{escape(address)} → {escape(target)}")
 
 
 def prose(text: str) -> str:
-    """A sentence as HTML; text in backquotes is code."""
+    """Prose: a sentence as HTML; text in backquotes is code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 

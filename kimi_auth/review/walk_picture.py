@@ -38,7 +38,7 @@ def overlay(machine: Machine, walk: Walk, graph: Graph) -> Overlay:
 
 
 def foreign_steps(walk: Walk, machine: Machine) -> str:
-    """How many steps this revision of the machine does not have, as a phrase, "" for none: no picture of it shows them."""
+    """How many steps of a walk this revision of its machine lacks, as a phrase, "" for none: no picture of it shows them."""
     count = sum(one.machine == machine.name and not _is_of(one, machine) for one in walk.traced)
     many = "1 step is" if count == 1 else f"{count} steps are"
     return f"{many} of another revision of this machine" if count else ""

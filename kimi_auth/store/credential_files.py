@@ -32,7 +32,7 @@ _KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
 
 
 def name_of(path: Path) -> str:
-    """The record's name, with which the names of its sidecars begin."""
+    """The name of the record's file, with which the names of its sidecars begin."""
     return path.name.removesuffix(".json")
 
 

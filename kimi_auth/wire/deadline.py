@@ -33,7 +33,7 @@ class Deadline:
         self._socks: Any = None
 
     def left_s(self) -> float:
-        """Seconds left to the request; raises DeadlineError when there are none."""
+        """Seconds left until the request's deadline; raises DeadlineError when there are none."""
         now_s = self._clock.monotonic_s()
         if now_s >= self._ends_at_s:
             if self._in_grace:

@@ -152,7 +152,7 @@ class Line:
             thread.join(1.0)
 
     def forked(self) -> None:
-        """In a forked child: nothing of the parent's connection is used or ended."""
+        """In a forked child: nothing of the parent's line and its thread is used or ended."""
         if self._connection is not None:
             _inherited.append(self._connection)
         for end in self._wake:

@@ -133,7 +133,7 @@ class PostgresReading:
         return owner.text if owner.host == owners.host_name() else f"{owner.text}{ELSEWHERE}"
 
     def check_writable(self) -> None:
-        """Raises StorageError where a login could not be stored, or not for good; leaves no trace."""
+        """Asks the database: raises StorageError where a login could not be stored, or not for good; leaves no trace."""
         self._line.look(self.key)
         if not self._row().is_writable:
             raise self._not_writable()

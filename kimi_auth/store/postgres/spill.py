@@ -103,7 +103,7 @@ class Spill:
                 self._remove(name)
 
     def kept(self) -> tuple[str, ...]:
-        """The files of a host with answers that are there now."""
+        """The files beside a database, with answers that are there now."""
         return tuple(str(self._folder / name) for name in self._answers()) if self._folder else ()
 
     def newest(self) -> Seen:

@@ -95,7 +95,7 @@ class State:
 
     @_atomic
     def issue_code(self, device: Device | None = None) -> DeviceCode:
-        """A new pair of codes (RFC 8628 §3.2)."""
+        """A new pair of device codes (RFC 8628 §3.2)."""
         now_s = self.now_s()
         code = DeviceCode(
             device_code=self._name("device"),
@@ -197,7 +197,7 @@ class State:
 
     @_atomic
     def login_of(self, bearer: str) -> int | None:
-        """The number of the family that an access token is of; None for a static key."""
+        """The number of the token family that an access token is of; None for a static key."""
         token = self._tokens.get(bearer)
         return None if token is None else token.family.number
 
@@ -205,7 +205,7 @@ class State:
 
     @_atomic
     def look_up(self, typed: str) -> DeviceCode:
-        """The undecided code that a person typed. Raises CodeProblem."""
+        """The undecided device code that a person typed. Raises CodeProblem."""
         code = self.find_code(normalise_user_code(typed) or "nonsense")
         self._approve_by_itself(code)
         if code.verdict != "pending":
@@ -216,7 +216,7 @@ class State:
 
     @_atomic
     def find_code(self, user_code: str = "") -> DeviceCode:
-        """That code, or the newest, whatever became of it. Raises CodeProblem if there is none."""
+        """That device code, or the newest, whatever became of it. Raises CodeProblem if there is none."""
         codes = [code for code in self._codes.values() if user_code in ("", code.user_code)]
         if not codes:
             raise CodeProblem("unknown")
@@ -224,7 +224,7 @@ class State:
 
     @_atomic
     def decide(self, typed: str, verdict: Literal["approved", "denied"]) -> DeviceCode:
-        """Approves or refuses an undecided code. Raises CodeProblem."""
+        """Approves or refuses an undecided device code. Raises CodeProblem."""
         code = self.look_up(typed)
         code.verdict = verdict
         return code
@@ -233,7 +233,7 @@ class State:
 
     @_atomic
     def expire_code(self, typed: str) -> None:
-        """Ends the code's life now. Raises CodeProblem if the code is unknown or decided."""
+        """Ends the life of a device code now. Raises CodeProblem if it is unknown or decided."""
         self.look_up(typed).expires_at_s = self.now_s()
 
     @_atomic
@@ -248,7 +248,7 @@ class State:
 
     @_atomic
     def revoke_family(self, family: int | None = None) -> int:
-        """Revokes one login, or all, as if the person had ended it elsewhere. Returns how many were alive."""
+        """Revokes one token family, or all, as if the person had ended it elsewhere. Returns how many were alive."""
         alive = self._alive(family)
         for each in alive:
             self._revoke(each, "ended by the person")
