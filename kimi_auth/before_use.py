@@ -43,7 +43,7 @@ def obtain(
 
 
 async def settle(components: Components, timeout_s: float | None = None) -> None:
-    """`settle_sync` for an event loop, and `load` of what every walk needs."""
+    """`settle_sync` for an event loop, before the stored login is used; and `load` of what every walk needs."""
     await load()
     if _must_look(components):
         with suppress(TimeoutError):

@@ -341,7 +341,7 @@ class Session:
 
 
 def components_of(session: Session) -> Components:
-    """What a session works with, for the programs of this package."""
+    """What a `Session` works with, for the programs of this package."""
     return session._components  # noqa: SLF001
 
 

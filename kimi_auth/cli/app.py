@@ -31,7 +31,7 @@ SPEAK_THEMSELVES = {"run", "emulator"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
+    """Runs the program on the command line `argv` (without the program's name) and returns its exit status; raises nothing."""
     args = list(sys.argv[1:] if argv is None else argv)
     platform, account = platform_named(args), account_named(args)
     with Terminal(json=_json(args), platform=platform, account=account, language=_language(args)) as out:

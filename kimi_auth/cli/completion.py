@@ -25,7 +25,7 @@ SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
 def complete_platforms(incomplete: str) -> list[str]:
-    """The ids of every platform that begin so."""
+    """What a shell completes: the ids of every platform that begin so."""
     from kimi_auth.chosen_login import share_dir_of  # a command that completes nothing does without
     from kimi_auth.platforms import registry
 
@@ -52,7 +52,7 @@ def complete_accounts(incomplete: str) -> list[str]:
 
 
 def complete_machines(incomplete: str) -> list[str]:
-    """The names of the machines that begin so; none where the machines have mistakes."""
+    """What a shell completes: the names of the machines that begin so; none where the machines have mistakes."""
     from kimi_auth.machine import Library, SpecError
 
     try:

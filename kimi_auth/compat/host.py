@@ -90,8 +90,8 @@ def platforms() -> tuple[Platform, ...]:
 
 
 def session_for(platform: Platform) -> Session:
-    """The one Session of this process for the account of a platform that is in use, which config.toml names. Raises
-    ConfigError for an environment variable that holds no URL, and for accounts.toml."""
+    """The host's one Session of this process for the account of a platform that is in use, which config.toml names.
+    Raises ConfigError for an environment variable that holds no URL, and for accounts.toml."""
     in_use = Accounts(share_dir()).in_use(platform.id) if platform.oauth is not None else ""
     return _session_of_account(platform, in_use)
 
@@ -102,7 +102,7 @@ def _session_of_account(platform: Platform, label: str) -> Session:
 
 
 def session_of(key: str) -> Session | None:
-    """The one Session of this process for a credential's key; None for a key that is not ours. Raises as
+    """The host's one Session of this process for a credential's key; None for a key that is not ours. Raises as
     `session_for`."""
     name, at, label = key.partition("@")
     if at and not is_label(label):

@@ -78,7 +78,7 @@ class Way:
         return Location(self._here, name, path)
 
     def enter(self, *, private: bool) -> None:
-        """Enters the directory that the path names, also through a link."""
+        """Walks into the directory that the path names, also through a link."""
         self._walk(["."], follow=False)
         if private:
             self._check_holder(is_linked=False)

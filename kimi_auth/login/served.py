@@ -84,7 +84,7 @@ class ServedServer:
         return Answer("unsupported")
 
     async def aclose(self) -> None:
-        """Nothing stays open between requests to `kimi-auth serve`."""
+        """A client's login has nothing to close: nothing stays open between requests to `kimi-auth serve`."""
 
     def _asked(self, target: str, body: str | None, timeout_s: float) -> Token:
         try:

@@ -122,8 +122,8 @@ def unplan(
     before: Mapping[str, Any] | None = None,
     thinking_goes: bool | None = None,
 ) -> Change:
-    """What a logout takes out: the provider, all models of it, the services that refer to its credential; what `before` (the
-    config that the login found, if known) had of them comes back, unless that was a login, too.
+    """Plans what a logout takes out: the provider, all models of it, the services that refer to its credential; what
+    `before` (the config that the login found, if known) had of them comes back, unless that was a login, too.
 
     A default model that goes with them becomes what it was in `before`, else the first model that is left (of the same
     platform, if that has one), else there is none. `default_thinking` goes back to what it was in `before` where

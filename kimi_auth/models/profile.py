@@ -70,7 +70,7 @@ class Usage:
 
 
 def account_of(data: Mapping[str, Any]) -> Account | None:
-    """The account in the answer of `/me`; None if it names neither a person nor an id."""
+    """Checked and cleaned, the account in the answer of `/me`; None if it names neither a person nor an id."""
     account = Account(
         id=_text(data, "user_id", "userId", "id"),
         nickname=_text(data, "nickname", "name"),
@@ -83,7 +83,7 @@ def account_of(data: Mapping[str, Any]) -> Account | None:
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage | None:
-    """The limits in the answer of `/usages`; None if there are none."""
+    """Checked and cleaned, the limits in the answer of `/usages`; None if there are none."""
     limits = tuple(_limits(data))[:LIMITS_MAX]
     if not limits:
         return None

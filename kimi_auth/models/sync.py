@@ -55,8 +55,8 @@ async def catalogue_of(
     *,
     timeout_s: float | None = None,
 ) -> Catalogue:
-    """One platform's models, with whatever bearer it takes, within `timeout_s` seconds (None: no limit but that of each
-    request). Raises nothing but a cancellation."""
+    """One of all platforms asked at the same time: its models, with whatever bearer it takes, within `timeout_s`
+    seconds (None: no limit but that of each request). Raises nothing but a cancellation."""
     try:
         return await within(timeout_s, lambda: _catalogue_of(source, static, headers, memory))
     except TimeoutError:

@@ -94,7 +94,7 @@ def edited(text: str, edits: Iterable[Edit], data: Mapping[str, Any] | None = No
 
 
 def _settled(data: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str, Any]:
-    """Without the empty tables above the edits: whether `[models]` is left when its last model goes says nothing."""
+    """The changes without the empty tables above the edits: whether `[models]` is left when its last model goes says nothing."""
     for path in (edit.path[:depth] for edit in edits for depth in range(len(edit.path) - 1, 0, -1)):
         table: Any = data
         for key in path[:-1]:

@@ -48,7 +48,7 @@ ABOUT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Proves the committed machines. Exit status 0 if every check passes, else 1."""
+    """Runs all proofs of the committed machines. Exit status 0 if every check passes, else 1."""
     parser = argparse.ArgumentParser(prog="python -m kimi_auth.proof", description="Proves machines/*.toml.")
     parser.add_argument("--quick", action="store_true", help="the smaller worlds, and nothing else")
     parser.add_argument("--write", type=Path, metavar="DIR", help="keep the figures of the whole proof in this folder")

@@ -59,7 +59,7 @@ class PageData:
     others: _Json = field(default_factory=_empty)
 
     def hook_rows(self, machine: Machine) -> list[tuple[str, ...]]:
-        """By activity of `machine`: its name, and its hook's values by `HOOK_COLUMNS`. Empty if no hook is described."""
+        """From the file beside the pages: by activity of `machine` its name, and its hook's values by `HOOK_COLUMNS`, if any."""
         described = self.hooks.get(machine.name, {})
         activities = dict.fromkeys(state.activity for state in machine.states.values() if state.activity)
         return [

@@ -45,7 +45,7 @@ def svg(
     folder: Path | Traversable | None = None,
     link: Callable[[str], str] = "{}.svg".format,
 ) -> str:
-    """The machine as a file, ending in a newline. `over` makes the overlay for its graph.
+    """The machine as an SVG file, ending in a newline. `over` makes the overlay for its graph.
 
     `folder`: layouts, see `layout_of`. `link`: the address of a machine that is walked, by its name.
     """

@@ -41,7 +41,7 @@ class Handles:
         return "Handles()"
 
     def handle(self, grant: str, has_fp: str) -> str:
-        """The refresh token of a sandbox that was given the access token with this fingerprint."""
+        """A handle, the refresh token of a sandbox that was given the access token with this fingerprint."""
         return f"kah.{grant}.{has_fp}.{self._mac('handle', grant, has_fp)}"
 
     def secret(self, grant: str) -> str:

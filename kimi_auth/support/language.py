@@ -221,7 +221,7 @@ def _kept(value: object) -> object:
 
 
 def _catalogue(language: str) -> NullTranslations:
-    """The Chinese sentences, read when it is first needed; from a zip file, too. Without its file, everything stays English."""
+    """The Chinese sentences, read when they are first needed; from a zip file, too. Without its file, everything stays English."""
     if language not in _catalogues:
         import gettext
         import io

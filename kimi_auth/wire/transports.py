@@ -16,7 +16,7 @@ __all__ = ["Transport", "no_cookies", "safe", "settings_for"]
 
 
 def settings_for(url: str, library: Any) -> dict[str, Any]:
-    """Certificates and proxy for a request to `url`. Raises UnsendableError.
+    """To set up a client: certificates and proxy for a request to `url`. Raises UnsendableError.
 
     `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
     certificates.

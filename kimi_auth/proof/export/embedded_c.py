@@ -37,7 +37,7 @@ OWNERS = {NO_CLAIM: "UNCLAIMED", GONE: "GONE", CLOSED: "CLOSED"}
 
 
 def rule_number(rule: str) -> int:
-    """The number by which the model knows a rule: spin is asked for one with `-DWANTED=number`."""
+    """In C, the number by which the model knows a rule: spin is asked for one with `-DWANTED=number`."""
     return [*RULES, IMPOSSIBLE].index(rule) + 1
 
 
