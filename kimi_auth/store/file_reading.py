@@ -14,7 +14,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.errors import StorageError
 from kimi_auth.support.language import tr
 
-from . import lock, medium, owners
+from . import holders, medium, owners
 from .contract import Backoff, Binding, Claim, Finding, RevokedMark, Snapshot, Stamp, View
 from .credential_files import CredentialFiles, name_of
 from .formats import is_tombstone
@@ -156,9 +156,9 @@ class FileReader:
         return ()
 
     def holder(self) -> str:
-        pids = lock.holder_pids(self.lock_paths)
+        pids = holders.holder_pids(self.lock_paths)
         if pids:
-            return lock.process(pids[0])
+            return holders.process(pids[0])
         if (peer := self._layout.peer_lock) is not None and (holder := peer.holder()):
             return holder
         owner = self._claim_owner()

@@ -96,7 +96,7 @@ def encode_revoked(refusal: RevokedMark) -> bytes:
 
 
 def decode_revoked(data: bytes) -> RevokedMark:
-    """The revoked mark in `data`; an unreadable one still counts, without time and message."""
+    """The revoked mark in the bytes `data`; an unreadable one still counts, without time and message."""
     value = _tolerant(data)
     at_s, words = value.get("at_s"), value.get("message")
     return RevokedMark(_seconds(at_s), clean(words) if isinstance(words, str) else "")
@@ -109,7 +109,7 @@ def encode_backoff(backoff: Backoff) -> bytes:
 
 
 def decode_backoff(data: bytes) -> Backoff:
-    """The backoff in `data`; a missing key or one of another type has its default."""
+    """The backoff in the bytes `data`; a missing key or one of another type has its default."""
     value = _tolerant(data)
     known = {name: _like(default, value.get(name)) for name, default in Backoff._field_defaults.items()}
     return Backoff(**{name: part for name, part in known.items() if part is not None})  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ def encode_binding(binding: Binding) -> bytes:
 
 
 def decode_binding(data: bytes) -> Binding:
-    """The binding in `data`; an incomplete one has no issuer, so it fits no host."""
+    """The binding in the bytes `data`; an incomplete one has no issuer, so it fits no host."""
     value = _tolerant(data)
     issuer, origins = value.get("issuer"), value.get("origins", [])
     if not isinstance(origins, list) or not all(map(_is_url, (issuer, *origins))):

@@ -1,4 +1,4 @@
-"""The processes that hold a lock, as the kernel lists them. The fast lane of `kimi-auth token` asks too: only `os` here."""
+"""The processes that hold a lock, as the kernel lists and names them. The fast lane of `kimi-auth token` asks too: only `os` here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TABLE", "holder_pids"]
+__all__ = ["TABLE", "holder_pids", "process", "process_name"]
 
 TABLE = "/proc/locks"
 
@@ -35,3 +35,29 @@ def _name(path: str | os.PathLike[str]) -> str:
     except OSError:
         return ""
     return f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+
+
+def process(pid: int) -> str:
+    """Describes a holder, process `pid`; for another user's process, with the command that ends it."""
+    from kimi_auth.support.language import tr  # the fast lane does without
+
+    name = process_name(pid)
+    words = tr("pid {pid} ({name})", pid=pid, name=name) if name else tr("pid {pid}", pid=pid)
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116
+    except OSError:
+        return words
+    return (
+        words
+        if uid in {os.geteuid(), 0}
+        else tr("{process} of uid {uid} (to end it: sudo kill {pid})", process=words, uid=uid, pid=pid)
+    )
+
+
+def process_name(pid: int) -> str:
+    """The name of a holder, process `pid`, "" if unknown."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as opened:  # noqa: PTH123
+            return opened.read().strip()
+    except OSError:
+        return ""

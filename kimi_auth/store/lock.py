@@ -22,14 +22,13 @@ from kimi_auth.support.language import tr
 from kimi_auth.support.logs import quiet
 
 from . import medium
-from .holders import holder_pids
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
     from .layout import PeerHold
 
-__all__ = ["Hold", "holder_pids", "locked", "process", "process_name", "why_shared"]
+__all__ = ["Hold", "locked", "why_shared"]
 
 quiet("filelock")
 
@@ -263,29 +262,3 @@ def _is_free(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-# --- its holder ------------------------------------------------------------------------------------------------------
-
-
-def process(pid: int) -> str:
-    """Describes the holder of a lock, process `pid`; for another user's process, with the command that ends it."""
-    name = process_name(pid)
-    words = tr("pid {pid} ({name})", pid=pid, name=name) if name else tr("pid {pid}", pid=pid)
-    try:
-        uid = Path(f"/proc/{pid}").stat().st_uid
-    except OSError:
-        return words
-    return (
-        words
-        if uid in {os.geteuid(), 0}
-        else tr("{process} of uid {uid} (to end it: sudo kill {pid})", process=words, uid=uid, pid=pid)
-    )
-
-
-def process_name(pid: int) -> str:
-    """The name of the process `pid` that holds a lock, "" if unknown."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
-    except OSError:
-        return ""

@@ -21,7 +21,7 @@ from filelock import Timeout
 from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import LockLost, StorageError, StoreUnwritable
-from kimi_auth.store import Claim, FileStore, lock
+from kimi_auth.store import Claim, FileStore, holders, lock
 from kimi_auth.token import Token
 
 FP = "0123456789abcdef"
@@ -192,7 +192,7 @@ def test_a_killed_holder_frees_it(file_store: FileStore, child: Child) -> None:
         assert line(holder) == "held True"
         with file_store.locked(0.0) as held:
             assert not held
-        assert file_store.holder() == f"pid {holder.pid} ({lock.process_name(holder.pid)})"
+        assert file_store.holder() == f"pid {holder.pid} ({holders.process_name(holder.pid)})"
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         with file_store.locked(0.0) as held:
@@ -587,9 +587,9 @@ def test_the_kernel_s_table(tmp_path: Path) -> None:
     ]
     table = tmp_path / "locks"
     table.write_text("\n".join(rows))
-    assert lock.holder_pids([path], table) == [709]
-    assert lock.holder_pids([tmp_path / "missing"], table) == []
-    assert lock.holder_pids([path], tmp_path / "missing") is None
+    assert holders.holder_pids([path], table) == [709]
+    assert holders.holder_pids([tmp_path / "missing"], table) == []
+    assert holders.holder_pids([path], tmp_path / "missing") is None
 
 
 @pytest.mark.parametrize(
@@ -610,11 +610,11 @@ def test_a_claim_names_a_holder_that_the_kernel_cannot_know(
         file_store.put(Token("a", "r", 1.0, 1.0))
         file_store.claim(file_store.read().fp)
     host(hostname)
-    monkeypatch.setattr(lock, "holder_pids", lambda _paths: pids)
-    monkeypatch.setattr(lock, "process_name", lambda _pid: "")
+    monkeypatch.setattr(holders, "holder_pids", lambda _paths: pids)
+    monkeypatch.setattr(holders, "process_name", lambda _pid: "")
     assert file_store.holder() == words.format(pid=os.getpid())
 
 
 def test_a_process_that_is_gone_has_no_name() -> None:
     """The name is a courtesy."""
-    assert lock.process_name(0) == ""
+    assert holders.process_name(0) == ""

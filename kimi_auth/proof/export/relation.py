@@ -177,7 +177,7 @@ class _Pairs(tuple[Pair, ...]):
 
 
 def resolve(value: object) -> Any:
-    """The value itself; a field without a value is read."""
+    """In a relation, the value itself; a field without a value is read."""
     return value.value if isinstance(value, Symbolic) else value
 
 

@@ -166,7 +166,7 @@ def _secrets(found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _encryption(cipher: Cipher, used: list[dict[str, Any]]) -> Finding:
-    """Which keys write, how many tokens of the table they have not written, and whether each that is needed is here."""
+    """A finding: which keys write, how many tokens they have not written, and whether each that is needed is here."""
     here = {"access": cipher.ids("access"), "refresh": cipher.ids("refresh")}
     missing = sorted({one["id"] for one in used if one["id"] and one["id"] not in here[one["part"]]})
     if missing:
