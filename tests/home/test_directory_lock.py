@@ -246,7 +246,8 @@ def test_a_killed_holder_of_ours(code_home: Path) -> None:
         stream.close()
     path = code_home / "oauth/kimi-code.lock"
     stamped = path.stat()
-    os.utime(path, (stamped.st_mtime, stamped.st_mtime + 1.0))  # a thief's own time on the same directory
+    # A thief's own time on the same directory. In whole nanoseconds: a float of seconds keeps our digits in one run of 240.
+    os.utime(path, ns=(stamped.st_mtime_ns, stamped.st_mtime_ns + 1))
     with store_at(code_home).locked(0.0) as held:
         assert held is None
     os.utime(path, ns=(stamped.st_atime_ns, stamped.st_mtime_ns))
