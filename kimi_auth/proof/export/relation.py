@@ -111,22 +111,9 @@ def _reads(name: str) -> Callable[..., Any]:
     return operate
 
 
-for _name in (
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "add",
-    "radd",
-    "sub",
-    "rsub",
-    "lshift",
-    "rlshift",
-    "rshift",
-    "contains",
-):
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "contains")
+_ARITHMETIC = ("add", "radd", "sub", "rsub", "lshift", "rlshift", "rshift")
+for _name in (*_COMPARISONS, *_ARITHMETIC):
     setattr(Symbolic, f"__{_name}__", _reads(f"__{_name}__"))
 
 
