@@ -1,27 +1,10 @@
-"""Building blocks of the simulated hooks: what they ask of the world, and their effects on credential, claims and server."""
+"""Building blocks of the simulated hooks: what they ask of the world, and their effects on the credential, its lock and its claims."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from .state import (
-    ALIVE,
-    CLOSED,
-    EXPIRED,
-    FRESH,
-    FRESH_PAIR,
-    GONE,
-    GOOD,
-    MEDDLED,
-    NO_CLAIM,
-    NOTHING,
-    SIGNED_OUT,
-    SPENT,
-    SPENT_LATELY,
-    Pair,
-    Process,
-    Shared,
-)
+from .state import CLOSED, EXPIRED, FRESH, FRESH_PAIR, GONE, NO_CLAIM, NOTHING, SIGNED_OUT, Pair, Process, Shared
 
 __all__ = ["Config", "Effect", "Policy"]
 
@@ -34,6 +17,10 @@ OWES_SERVING, OWES_CONFIG, OWES_RETRY, SAW_ABSENT = 32, 64, 128, 256
 AWAITS_BACKOFF, AWAITS_CLAIM, RECOVERS, MUST_HAVE, OWNS = 512, 1024, 2048, 4096, 8192
 AWAITS = AWAITS_BACKOFF | AWAITS_CLAIM | RECOVERS
 BEYOND_THE_LOCK = OWES_SERVING | OWES_CONFIG | OWES_RETRY | INSTALLED | AWAITS | MUST_HAVE
+
+FIRST_SENDING, SENDING_AGAIN, COMPARED = 1, 2, 3
+"""Process.stage while a request is in flight: the first one for its pair, or a repeated one. COMPARED: before a
+rename."""
 
 
 class Config(NamedTuple):
@@ -107,12 +94,12 @@ class Effect(NamedTuple):
 
 
 def pair_at(shared: Shared, number: int) -> Pair:
-    """For a hook: the pair with that number. A broken machine may ask for one that does not exist: it gets a fresh pair."""
+    """The pair with that number. A broken machine may ask for one that does not exist: it gets a fresh pair."""
     return shared.pairs[number] if number >= 0 else FRESH_PAIR
 
 
 def with_pair(shared: Shared, number: int, **changes: object) -> Shared:
-    """An effect: `shared` with changes in one pair."""
+    """`shared` with changes in one pair."""
     if number < 0:
         return shared
     pairs = list(shared.pairs)
@@ -121,8 +108,8 @@ def with_pair(shared: Shared, number: int, **changes: object) -> Shared:
 
 
 def remembering(config: Config, shared: Shared) -> Shared:
-    """An effect to call before a directory entry changes: where directories are not synchronised, a power cut restores
-    the old entries."""
+    """Call this before a directory entry changes: where directories are not synchronised, a power cut restores the old
+    entries."""
     if config.synchronous or shared.lasting:
         return shared
     claims = tuple((pair.owner, pair.staged, pair.met) for pair in shared.pairs)
@@ -130,15 +117,15 @@ def remembering(config: Config, shared: Shared) -> Shared:
 
 
 def without_claim(config: Config, shared: Shared, number: int) -> Shared:
-    """An effect: removes the claim on that pair, unless the disk is full."""
+    """Removes the claim on that pair, unless the disk is full."""
     if shared.full or pair_at(shared, number).owner == NO_CLAIM:
         return shared
     return with_pair(remembering(config, shared), number, owner=NO_CLAIM, staged=NOTHING, met=())
 
 
 def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -> Shared:
-    """An effect: removes everything bound to pairs other than `number`; with `spares`, keeps everything bound to the
-    record too."""
+    """Removes everything bound to pairs other than `number`; with `spares`, keeps everything bound to the record
+    too."""
     if shared.full:
         return shared
     shared = remembering(config, shared)
@@ -151,7 +138,7 @@ def swept(config: Config, shared: Shared, number: int, *, spares: bool = True) -
 
 
 def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tuple[str, ...]]:
-    """An effect: pair `number` becomes the record. Returns the world and the rules that this breaks."""
+    """Pair `number` becomes the record. Returns the world and the rules that this breaks."""
     broken: tuple[str, ...] = ()
     new = shared.pairs[number]
     if shared.record >= 0:
@@ -164,7 +151,7 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
 
 
 def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
-    """An effect: resets the shared backoff: nothing delays the next attempt."""
+    """Resets the shared backoff: nothing delays the next attempt."""
     pairs = tuple(pair._replace(unrecognized=0, rejected=0) for pair in shared.pairs)
     return shared._replace(pairs=pairs, held=0, forced=forced)
 
@@ -173,32 +160,32 @@ def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
 
 
 def is_incomplete(pair: Pair) -> bool:
-    """For a hook: True for a claim that has no staged answer."""
+    """True for a claim that has no staged answer."""
     return pair.owner != NO_CLAIM and pair.staged < 0
 
 
 def works(shared: Shared, number: int) -> bool:
-    """For a hook: True if the access token of that pair is still valid."""
+    """True if the access token of that pair is still valid."""
     return number >= 0 and shared.pairs[number].phase != EXPIRED
 
 
 def is_fresh(shared: Shared) -> bool:
-    """For a hook: True if the record is a fresh pair."""
+    """True if the record is a fresh pair."""
     return shared.record >= 0 and shared.pairs[shared.record].phase == FRESH
 
 
 def is_forced(shared: Shared, process: Process, number: int) -> bool:
-    """For a hook: True if only a rejected bearer makes the renewal of that pair due."""
+    """True if only a rejected bearer makes the renewal of that pair due."""
     return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
 def can_wait(shared: Shared, process: Process) -> bool:
-    """For a hook: True if the pair that was read serves this caller: it works, and the caller does not want another one."""
+    """True if the pair that was read serves this caller: it works, and the caller does not want another one."""
     return works(shared, process.record) and not (process.need and process.bearer == process.record)
 
 
 def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
-    """For a hook: True if a caller that waits for the owner of a claim sees a staged answer, a closed claim, or 75 s of silence."""
+    """True if a caller that waits for the owner of a claim sees a staged answer, a closed claim, or 75 s of silence."""
     pair = shared.pairs[process.record]
     if not is_incomplete(pair) or pair.owner == CLOSED:
         return True
@@ -206,72 +193,32 @@ def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
 
 
 def owns(shared: Shared, process: Process) -> bool:
-    """For a hook: True if this walk made the claim on the pair that it read. The model has no nonces: a process would
-    mistake a later claim by another process of the same host for its own, and the checker would report the effect."""
+    """True if this walk made the claim on the pair that it read. The model has no nonces: a process would mistake a
+    later claim by another process of the same host for its own, and the checker would report the effect."""
     return bool(process.marks & OWNS) and pair_at(shared, process.record).owner == process.host
 
 
-# --- the server -------------------------------------------------------------------------------------------------------
+def has_open_claim(shared: Shared, process: Process) -> bool:
+    """True if this walk made the claim on the pair that it read, and has staged no answer."""
+    return owns(shared, process) and is_incomplete(pair_at(shared, process.record))
 
 
-def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> tuple[Shared, int, tuple[str, ...]]:
-    """An effect: the server receives the refresh token of pair `number`. Returns the world, the new pair (NOTHING: the
-    server refused) and the rules that this breaks."""
-    pair = shared.pairs[number]
-    if not shared.logins[pair.login] & ALIVE:
-        return with_pair(shared, number, denied=1), NOTHING, ()
-    if pair.good == SPENT:
-        shared = with_pair(shared, number, denied=1)
-        if config.policy == "lenient":
-            return shared, NOTHING, ()
-        cost = has_reader and not shared.logins[pair.login] & (SIGNED_OUT | MEDDLED) and _is_held(shared, pair.login)
-        return ended(shared, pair.login), NOTHING, ("I7",) if cost else ()
-    if config.policy != "none":
-        shared = with_pair(shared, number, good=SPENT_LATELY if config.policy == "grace" else SPENT)
-    given = Pair(pair.login)
-    return shared._replace(pairs=(*shared.pairs, given)), len(shared.pairs), ()
-
-
-def _is_held(shared: Shared, login: int) -> bool:
-    """True if a pair of that login would still have worked. The model forgets pairs that no process and no file
-    holds."""
-    return any(pair.login == login and pair.good == GOOD for pair in shared.pairs)
-
-
-def ended(shared: Shared, login: int, *, signed_out: bool = False) -> Shared:
-    """For a hook: the login has ended at the server, or is signed out here."""
-    logins = list(shared.logins)
-    logins[login] = logins[login] | SIGNED_OUT if signed_out else logins[login] & ~ALIVE
-    return shared._replace(logins=tuple(logins))
-
-
-def given_up(config: Config, shared: Shared, process: Process) -> Shared:
-    """An effect: the process stops reading the answer to its request in flight; the request may still reach the server."""
-    if process.stage in IN_FLIGHT and process.record >= 0:
-        late = min(shared.pairs[process.record].late + 1, 2)
-        return with_pair(shared, process.record, late=late)
-    return shared
-
-
-FIRST_SENDING, SENDING_AGAIN, COMPARED = 1, 2, 3
-IN_FLIGHT = (FIRST_SENDING, SENDING_AGAIN)
-"""Process.stage while a request is in flight: the first one for its pair, or a repeated one. COMPARED: before a
-rename."""
+# --- the lock, and claims ---------------------------------------------------------------------------------------------
 
 
 def unmet(config: Config) -> tuple[int, ...]:
-    """For a hook: `Pair.met` of a claim that no boot has met."""
+    """`Pair.met` of a claim that no boot has met."""
     return tuple(0 for _ in range(1 if config.shared_lock else config.processes))
 
 
 def boot_of(config: Config, process: Process) -> int:
-    """For a hook: the index of the process's digit in `Pair.met`."""
+    """The index of the process's digit in `Pair.met`."""
     return 0 if config.shared_lock else process.host - 1
 
 
 def lock_bit(config: Config, process: Process) -> int:
-    """For a hook: the lock that this process takes. 0 where the lock excludes only some of the time: then the model
-    cannot rely on it."""
+    """The lock that this process takes. 0 where the lock excludes only some of the time: then the model cannot rely on
+    it."""
     if config.lock == "broken":
         return 0
     return 2 if config.shared_lock else 1 << process.host
@@ -279,23 +226,18 @@ def lock_bit(config: Config, process: Process) -> int:
 
 def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, Process]:
     """An effect: this walk makes a new claim on the pair that it read."""
-    after = with_pair(
-        remembering(config, shared), process.record, owner=process.host, staged=NOTHING, met=unmet(config)
-    )
-    return after, process._replace(marks=process.marks | OWNS)
+    shared = remembering(config, shared)
+    shared = with_pair(shared, process.record, owner=process.host, staged=NOTHING, met=unmet(config))
+    return shared, process._replace(marks=process.marks | OWNS)
 
 
 def closed(config: Config, shared: Shared, process: Process) -> Shared:
     """An effect: the walk leaves the lock: it closes its own claim, and no other."""
-    if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
-        return with_pair(shared, process.record, owner=CLOSED, met=())
-    return shared
+    return with_pair(shared, process.record, owner=CLOSED, met=()) if has_open_claim(shared, process) else shared
 
 
 def orphaned(config: Config, shared: Shared, process: Process) -> Shared:
     """An effect: the process dies: its claim stays, and other processes may or may not detect that its owner is dead."""
-    if not (owns(shared, process) and is_incomplete(pair_at(shared, process.record))):
-        return shared
-    if config.hidden or config.power:
-        return with_pair(shared, process.record, owner=GONE)
-    return with_pair(shared, process.record, owner=CLOSED, met=())
+    if not (config.hidden or config.power):
+        return closed(config, shared, process)
+    return with_pair(shared, process.record, owner=GONE) if has_open_claim(shared, process) else shared

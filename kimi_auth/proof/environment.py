@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kimi_auth.proof.explore import Kind
 
-from .effects import MUST_HAVE, Config, Effect, ended, given_up, orphaned, served, unmet, with_pair
+from .effects import MUST_HAVE, Config, Effect, orphaned, unmet, with_pair
+from .server import ended, given_up, served
 from .state import (
     ABSENT,
     ALIVE,
@@ -28,9 +29,12 @@ from .state import (
     idle,
 )
 
-__all__ = ["beginning", "begun", "cancelled", "environment_moves", "killed", "logins", "power_cut"]
+__all__ = ["Cancel", "beginning", "begun", "cancelled", "environment_moves", "killed", "logins", "power_cut"]
 
 EnvironmentMove = tuple[int, Shared, str]
+
+Cancel = Callable[[Config, Shared, Process, str], Effect | None]
+"""The effect of the caller's cancellation on a walk in the given activity."""
 
 
 def beginning(config: Config) -> Shared:

@@ -25,8 +25,6 @@ from .effects import (
     boot_of,
     can_wait,
     claimed,
-    ended,
-    given_up,
     installed,
     is_forced,
     is_fresh,
@@ -34,12 +32,12 @@ from .effects import (
     owns,
     pair_at,
     remembering,
-    served,
     swept,
     with_pair,
     without_backoff,
     without_claim,
 )
+from .server import answers, ended
 from .state import ABSENT, CLOSED, CORRUPT, EMPTY, FOREIGN, GONE, MEDDLED, NO_CLAIM, NOTHING, Process, Shared
 
 __all__ = ["REFRESH", "SIGN_OUT", "WRITES", "Hook"]
@@ -135,44 +133,9 @@ def exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effec
         twice = shared.pairs[number].sent and not process.marks & DECLARED and not meddled
         stage = SENDING_AGAIN if shared.pairs[number].sent else FIRST_SENDING
         sending = process._replace(stage=stage, marks=process.marks & ~DECLARED | SPENT_IT)
-        return [
-            Effect(
-                None,
-                with_pair(shared, number, sent=1),
-                sending,
-                "sends the refresh token",
-                broken=("I1",) if twice else (),
-            )
-        ]
-    return _answers(config, shared, process)
-
-
-def _answers(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """Every possible end of a request in flight."""
-    number = process.record
-    landed = process._replace(stage=0)
-    certain = landed._replace(marks=landed.marks & ~SPENT_IT)
-    after, pair, broken = served(config, shared, number, has_reader=True)
-    if pair >= 0:
-        received = landed._replace(pair=pair, claim="", marks=landed.marks | UNSAVED)
-        yield Effect("tokens", after, received, "the server gives a new pair", broken=broken)
-    else:
-        yield Effect("revoked", after, certain._replace(claim=""), "the server answers invalid_grant", broken=broken)
-    if config.waiters:
-        if not shared.faults_left:
-            return
-        after, shared = (world._replace(faults_left=world.faults_left - 1) for world in (after, shared))
-    # With single-use tokens a lost answer may cost the login, and no waiter can prevent that. It is not a transient
-    # error, so the worlds of waiters include it only where tokens do not rotate.
-    if not config.waiters or config.policy == "none":
-        yield Effect("in_doubt", after, landed, "the answer is lost", hurt=True, broken=broken)
-        late = given_up(config, shared, process)
-        yield Effect("in_doubt", late, landed, "no answer in time; the request may still arrive", hurt=True)
-    yield Effect("unrecognized", shared, certain, "a proxy answers 403 with HTML", hurt=True)
-    unsent = with_pair(shared, number, sent=0) if process.stage == FIRST_SENDING else shared
-    yield Effect("not_processed", unsent, certain, "the server is busy and did nothing", hurt=True)
-    if config.all_answers:
-        yield Effect("misconfigured", unsent, certain, "the server refuses this client", hurt=True)
+        sent, broken = with_pair(shared, number, sent=1), ("I1",) if twice else ()
+        return [Effect(None, sent, sending, "sends the refresh token", broken=broken)]
+    return answers(config, shared, process)
 
 
 def stage(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:

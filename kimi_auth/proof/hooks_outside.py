@@ -15,7 +15,6 @@ from .effects import (
     Config,
     Effect,
     claim_is_over,
-    ended,
     installed,
     is_incomplete,
     lock_bit,
@@ -24,9 +23,10 @@ from .effects import (
     works,
 )
 from .hooks_inside import REFRESH, SIGN_OUT, Hook
+from .server import ended
 from .state import CORRUPT, EXPIRING, FRESH, NOTHING, Process, Shared
 
-__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "UNDISTURBED", "WAITING", "classified"]
+__all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "WAITING", "chained_activities", "classified"]
 
 
 def classified(shared: Shared) -> str:
@@ -185,3 +185,15 @@ first."""
 WAITING = TAKING | {"back_off"}
 """Activities that wait without the lock. Of the values read before, only one matters: whether the pair is still the
 record."""
+
+
+def chained_activities(config: Config) -> tuple[frozenset[str], frozenset[str]]:
+    """The activities of that world that are one move with the step before them: always, and when a walk begins."""
+    alone = config.excludes and not config.unlocked_writers
+    leased = config.store == "sessions"
+    always = LOCAL | {"reread"} if leased else LOCAL
+    if alone and not (config.old_program or config.store == "kimi-code"):
+        always |= UNDISTURBED
+    if not (config.waits or config.waiters):
+        always |= {"back_off"}
+    return always, TAKING if alone or leased else frozenset()

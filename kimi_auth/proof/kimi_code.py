@@ -14,9 +14,10 @@ from kimi_auth.machine import ACQUIRED
 from kimi_auth.proof.explore import Kind
 
 from . import environment
-from .effects import HOLDS, Config, Effect, ended, is_fresh, lock_bit, pair_at, served
+from .effects import HOLDS, Config, Effect, is_fresh, lock_bit, pair_at
 from .hooks_inside import Hook, claim, clear_sidecars, commit, empty_record, exchange, renew_claim, reread
 from .hooks_outside import HOOKS, hold_credential, hold_credential_to_sign_out, inspect, store_credential
+from .server import ended, served
 from .state import ABSENT, GOOD, MEDDLED, NOTHING, SIGNED_OUT, TOMBSTONE, Process, Shared, entombed
 from .stores import APART, StoreModel, Told
 
@@ -184,11 +185,8 @@ def _people(config: Config, shared: Shared) -> Iterator[Told]:
 
 
 def _let_go(shared: Shared) -> Shared:
-    return (
-        shared._replace(locks=shared.locks & ~THEIRS, peer=(IDLE, NOTHING))
-        if shared.peer[0] > WAITS
-        else (shared._replace(peer=(IDLE, NOTHING)))
-    )
+    locks = shared.locks & ~THEIRS if shared.peer[0] > WAITS else shared.locks
+    return shared._replace(locks=locks, peer=(IDLE, NOTHING))
 
 
 def _taken(shared: Shared) -> Shared:

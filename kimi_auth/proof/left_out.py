@@ -14,7 +14,6 @@ from .effects import (
     Config,
     Effect,
     closed,
-    given_up,
     installed,
     is_incomplete,
     lock_bit,
@@ -25,6 +24,7 @@ from .effects import (
 )
 from .hooks_inside import Hook, claim, commit, renew_claim, reread, stage
 from .hooks_outside import hold_credential
+from .server import given_up
 from .state import ABSENT, CLOSED, EMPTY, EXPIRED, NO_CLAIM, NOTHING, Process, Shared, idle
 
 Editable = dict[str, Any]
@@ -109,9 +109,8 @@ def lets_the_lock_go(config: Config, shared: Shared, process: Process) -> Iterab
 def newest_orphan(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     for pair in reversed(shared.pairs):
         if pair.staged >= 0:
-            return [
-                Effect("staged", shared, process._replace(claim="staged", pair=pair.staged), "takes the newest orphan")
-            ]
+            taken = process._replace(claim="staged", pair=pair.staged)
+            return [Effect("staged", shared, taken, "takes the newest orphan")]
     if pair_at(shared, process.record).owner == NO_CLAIM:
         kept = [(pair.owner, pair.staged, pair.met) for pair in shared.pairs]
         effects = []
@@ -143,11 +142,8 @@ def put_beside_orphans(config: Config, shared: Shared, process: Process) -> Iter
 def put_unlocked(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
     if process.pair >= 0:
         after, broken = installed(config, shared, process.pair)
-        return [
-            Effect(
-                None, after, process._replace(pair=NOTHING), "renames the new login in, without the lock", broken=broken
-            )
-        ]
+        text = "renames the new login in, without the lock"
+        return [Effect(None, after, process._replace(pair=NOTHING), text, broken=broken)]
     return [Effect("stored", swept(config, shared, shared.record), process)]
 
 

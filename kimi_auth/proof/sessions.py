@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from kimi_auth.proof.explore import Kind
 
-from .effects import HOLDS, Config, given_up, is_incomplete, owns, pair_at, with_pair
+from .effects import HOLDS, Config, has_open_claim, is_incomplete, owns, pair_at, with_pair
+from .server import given_up
 from .sessions_hooks import HOOKS_ON_SESSIONS, OLD, OUTLASTED, YOUNG, host_of, is_away, upset
 from .state import CLOSED, DEAD, EXPIRED, LEFT, MEDDLED, NO_CLAIM, NOTHING, Process, Shared, entombed
 from .stores import StoreModel, Told
@@ -49,7 +50,7 @@ def killed(config: Config, shared: Shared, process: Process) -> Shared | None:
         return None
     shared = given_up(config, upset(shared), process)
     dead = DEAD + host_of(config, process.host)
-    if owns(shared, process) and is_incomplete(pair_at(shared, process.record)):
+    if has_open_claim(shared, process):
         shared = with_pair(shared, process.record, owner=dead)
     return shared._replace(locks=dead) if process.marks & HOLDS and shared.locks == process.host else shared
 
