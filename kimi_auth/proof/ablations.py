@@ -43,7 +43,7 @@ from .left_out import (
 )
 from .stores import Leave
 from .verdicts import Data
-from .world import Cancel, World
+from .world import World
 from .worlds import BESIDE, GONE_BACK, HOSTS, QUIET, SESSIONS, SMALL, UNSURE, WAITERS
 
 __all__ = ["ABLATIONS", "Ablation", "leave_out", "machines_without", "without", "world_without"]
@@ -59,7 +59,7 @@ class Ablation:
     config: Config = SMALL
     edit: Callable[[Editable], None] | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
-    cancel: Cancel = environment.cancelled
+    cancel: environment.Cancel = environment.cancelled
     leave: Leave | None = None
 
 

@@ -13,16 +13,13 @@ from typing import NamedTuple
 
 from kimi_auth.machine import Machine
 from kimi_auth.proof import environment
-from kimi_auth.proof.effects import Config, Effect, closed, is_incomplete, owns, pair_at
+from kimi_auth.proof.effects import Config, Effect, closed, has_open_claim
 from kimi_auth.proof.hooks_inside import WRITES, Hook
-from kimi_auth.proof.hooks_outside import HOOKS, LOCAL, TAKING, UNDISTURBED, WAITING
+from kimi_auth.proof.hooks_outside import HOOKS, WAITING, chained_activities
 from kimi_auth.proof.predicates import DUTIES, PREDICATES, Duty
-from kimi_auth.proof.state import (
-    Process,
-    Shared,
-)
+from kimi_auth.proof.state import Process, Shared
 from kimi_auth.proof.stores import Leave
-from kimi_auth.proof.world import ROOTS, Cancel
+from kimi_auth.proof.world import ROOTS
 
 from .domains import domains_of
 from .positions import Position, positions
@@ -109,7 +106,7 @@ def exported(
     config: Config,
     *,
     hooks: Mapping[str, Hook] = HOOKS,
-    cancel: Cancel = environment.cancelled,
+    cancel: environment.Cancel = environment.cancelled,
     leave: Leave = closed,
     pairs: int = PAIRS_MAX,
     chained: bool = True,
@@ -123,10 +120,7 @@ def exported(
         raise NotExportable(ELSEWHERE)
     roots, children = positions(machines)
     activities = sorted({position.activity for position in (*roots, *children) if position.activity})
-    alone = config.excludes and not config.unlocked_writers
-    at_once = LOCAL | (UNDISTURBED if alone and not config.old_program else frozenset())
-    if not (config.waits or config.waiters):
-        at_once |= {"back_off"}
+    at_once, taken_at_once = chained_activities(config) if chained else (frozenset[str](), frozenset[str]())
     domains = domains_of(config, pairs)
     return Exported(
         config,
@@ -151,8 +145,8 @@ def exported(
             if position.machine == ROOTS[0] and not position.activity
             for rule in DUTIES
         },
-        frozenset(at_once) if chained else frozenset(),
-        TAKING if alone and chained else frozenset(),
+        at_once,
+        taken_at_once,
         frozenset() if config.memory else WAITING,
         WRITES,
         environment.beginning(config),
@@ -195,10 +189,7 @@ def _of_leaving(config: Config, pairs: int, leave: Leave) -> tuple[Node, Node]:
     def left(shared: Shared, process: Process) -> tuple[Move, ...]:
         return (Move("", changes(domains, leave(config, shared, process), None)),)
 
-    def is_open(shared: Shared, process: Process) -> bool:
-        return owns(shared, process) and is_incomplete(pair_at(shared, process.record))
-
-    return relation(domains, left), relation(domains, is_open)
+    return relation(domains, left), relation(domains, has_open_claim)
 
 
 @cache
@@ -243,7 +234,7 @@ def _begun(domains: Domains, config: Config, state: str, event: str) -> Callable
 
 
 def _cancelled(
-    domains: Domains, config: Config, cancel: Cancel, activity: str
+    domains: Domains, config: Config, cancel: environment.Cancel, activity: str
 ) -> Callable[[Shared, Process], tuple[Move, ...]]:
     def moves(shared: Shared, process: Process) -> tuple[Move, ...]:
         effect = cancel(config, shared, process, activity)
