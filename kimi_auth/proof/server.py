@@ -57,8 +57,7 @@ def served(config: Config, shared: Shared, number: int, *, has_reader: bool) -> 
 
 
 def _is_held(shared: Shared, login: int) -> bool:
-    """True if a pair of that login would still have worked. The model forgets pairs that no process and no file
-    holds."""
+    """True if a pair of that login would still have worked. The model forgets pairs that no process or file holds."""
     return any(pair.login == login and pair.good == GOOD for pair in shared.pairs)
 
 

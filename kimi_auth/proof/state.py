@@ -231,10 +231,7 @@ def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
     lasting = shared.lasting
     if lasting:
         record, claims = lasting
-        lasting = (
-            numbers[record] if record >= 0 else record,
-            tuple(_compacted_claims(claims, numbers)),
-        )
+        lasting = (numbers[record] if record >= 0 else record, tuple(_compacted_claims(claims, numbers)))
     record = numbers[shared.record] if shared.record >= 0 else shared.record
     if shared.peer[1] >= 0:
         shared = shared._replace(peer=(shared.peer[0], numbers[shared.peer[1]]))
