@@ -201,14 +201,11 @@ class ConfigFile:
 
     def _current(self) -> tuple[Content, bool]:
         """The config as TOML, and whether that is a legacy config.json which is still to become a config.toml."""
-        content = self._content()
+        content = _content_of(self.path)
         if content is not None:
             return content, False
         legacy = _content_of(self._legacy_path)
         return (None, False) if legacy is None else (toml_of_json(self._legacy_path, legacy), True)
-
-    def _content(self) -> Content:
-        return _content_of(self.path)
 
     def _target(self) -> Path:
         """The file to replace where config.toml is a symlink: the link is the user's and stays."""
@@ -249,18 +246,20 @@ class ConfigFile:
 
     def _replace(self, old: Content, new: Content, config: Mapping[str, Any]) -> bool:
         """Replaces config.toml: False, with nothing changed, if the file is no longer `old`. `config` is what `new` says."""
+        from kimi_auth.models.contents import holds_secret
+
         self._refuse_target()
         target = self._target()
         if new is None:
-            is_same = self._content() == old
+            is_same = _content_of(self.path) == old
             if is_same:
                 files.remove_durably(target)
             return is_same
         found = files.stat_at(target)
         mode = stat.S_IMODE(found.st_mode) & 0o777 if found else 0o600
-        if _holds_secret(config):
+        if holds_secret(config):
             mode = 0o600
-        written = files.write_durably(target, new, mode=mode, still=lambda: self._content() == old)
+        written = files.write_durably(target, new, mode=mode, still=lambda: _content_of(self.path) == old)
         if written:
             now = files.stat_at(target)
             files.remove_forgotten(target, now.st_mtime if now else 0.0)
@@ -297,13 +296,3 @@ def _nearest(directory: Path) -> Path:
     while not os.path.lexists(directory):
         directory = directory.parent
     return directory
-
-
-_SECRETS = ("api_key", "env", "custom_headers")
-"""Keys of a provider or a service whose value may be, or hold, a secret."""
-
-
-def _holds_secret(config: Mapping[str, Any]) -> bool:
-    sections = [config.get("providers"), config.get("services")]
-    entries = [entry for section in sections if isinstance(section, dict) for entry in section.values()]
-    return any(isinstance(entry, dict) and any(entry.get(key) for key in _SECRETS) for entry in entries)

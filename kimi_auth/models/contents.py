@@ -16,12 +16,16 @@ __all__ = [
     "has_login",
     "has_models",
     "holds",
+    "holds_secret",
     "is_ours",
     "refers_to",
     "static_key",
     "values_of",
     "waits_in_keyring",
 ]
+
+_SECRETS = ("api_key", "env", "custom_headers")
+"""Keys of a provider or a service whose value may be, or hold, a secret."""
 
 
 def holds(config: Mapping[str, Any], platform: Platform) -> bool:
@@ -54,10 +58,14 @@ def static_key(config: Mapping[str, Any], platform: Platform) -> str:
     return key if isinstance(key, str) else ""
 
 
+def holds_secret(config: Mapping[str, Any]) -> bool:
+    """Whether a provider or a service of the config may hold a secret."""
+    return any(field_of(entry, key) for entry in _entries(config) for key in _SECRETS)
+
+
 def waits_in_keyring(config: Mapping[str, Any], platform: Platform) -> bool:
     """Whether the config says that the platform's credential is in the system keyring, as old Kimi CLIs kept it."""
-    entries = [entry for section in ("providers", "services") for entry in values_of(config.get(section))]
-    references = [field_of(entry, "oauth") for entry in entries]
+    references = [field_of(entry, "oauth") for entry in _entries(config)]
     return any(
         field_of(oauth, "key") == platform.credential_key and field_of(oauth, "storage") == "keyring"
         for oauth in references
@@ -85,6 +93,11 @@ def is_ours(service: object, platform: Platform, url: str) -> bool:
     if platform.oauth is None:
         return field_of(service, "base_url") == url
     return field_of(field_of(service, "oauth"), "key") == platform.credential_key
+
+
+def _entries(config: Mapping[str, Any]) -> list[Any]:
+    """The providers and the services of the config."""
+    return [entry for section in ("providers", "services") for entry in values_of(config.get(section))]
 
 
 def values_of(table: object) -> list[Any]:

@@ -21,16 +21,7 @@ if TYPE_CHECKING:  # what a config says is asked far more often than it is chang
     from kimi_auth.models.tomltext import Edit
     from kimi_auth.platforms.spec import Platform
 
-__all__ = [
-    "Change",
-    "Reason",
-    "plan",
-    "put_models",
-    "refer_to_account",
-    "refer_to_file",
-    "table_at",
-    "unplan",
-]
+__all__ = ["Change", "Reason", "plan", "put_models", "refer_to_account", "refer_to_file", "table_at", "unplan"]
 
 Reason = Literal["login", "sync", "use", "migrate", "logout"]
 
