@@ -31,14 +31,11 @@ from .records import (
     OAuthError,
     Settings,
     Token,
-    fingerprint,
     normalise_user_code,
     random_name,
 )
 from .visitors import Visitors
 
-SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
-PACE_SLACK_S: Final = 0.001  # tolerance for float clocks: a poll this little too early is on time
 LOG_ENTRIES_MAX: Final = 10_000
 
 P = ParamSpec("P")
@@ -46,8 +43,7 @@ R = TypeVar("R")
 
 
 def _atomic(method: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[State, P], R]:
-    """Runs one call at a time: a test reads and scripts the state from its own thread while the server works in
-    another."""
+    """Runs one call at a time: a test scripts the state from its own thread while the server works in another."""
 
     @functools.wraps(method)
     def locked(self: State, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -111,31 +107,19 @@ class State:
 
     @_atomic
     def poll(self, device_code: str) -> Grant:
-        """One token request with a device code (RFC 8628 §3.4, 3.5). Raises OAuthError until there is a grant.
+        """One token request with a device code (RFC 8628 §3.4). Raises OAuthError until there is a grant.
 
-        A code gives tokens once; a second request with it revokes them. Otherwise the first end of a code stands: a
-        refusal is answered with `access_denied` even after the code's time. A poll before the interval ends adds 5 s
-        to the interval.
+        A code gives tokens once; a second request with it revokes them.
         """
         self.counts["polls"] += 1
         now_s, code = self.now_s(), self._codes.get(device_code)
         if code is None:
             raise OAuthError("invalid_grant", "This device code was never issued.")
         if code.family is not None:
-            self._revoke(code.family, "device code used twice")
+            code.family.revoke("device code used twice")
             raise OAuthError("invalid_grant", "This device code was used before; what it gave is now revoked.")
         self._approve_by_itself(code)
-        too_early = code.polled_at_s is not None and now_s - code.polled_at_s < code.interval_s - PACE_SLACK_S
-        code.polled_at_s = now_s
-        if code.verdict == "denied":
-            raise OAuthError("access_denied", "The person refused.")
-        if now_s >= code.expires_at_s:
-            raise OAuthError("expired_token", "The device code has expired.")
-        if too_early:
-            code.interval_s += SLOW_DOWN_STEP_S
-            raise OAuthError("slow_down", f"Polled too early; the interval is now {code.interval_s:g} s.")
-        if code.verdict == "pending":
-            raise OAuthError("authorization_pending", "The person has not answered yet.")
+        code.poll(now_s)
         code.verdict = "used"
         self.counts["exchanges"] += 1
         grant = self.issue()
@@ -158,28 +142,26 @@ class State:
         if token.is_spent:
             self.counts["reuse_seen"] += 1
             self.reused.append(refresh_token)
-        if token.family.revoked_because is not None:
+        if not token.family.is_alive:
             raise OAuthError("invalid_grant", f"The login was revoked: {token.family.revoked_because}.")
         if token.spent_at_s is not None and not now_s < token.spent_at_s + reuse.grace_s:
             if reuse.revokes_family:
-                self._revoke(token.family, "refresh token used twice")
+                token.family.revoke("refresh token used twice")
             raise OAuthError("invalid_grant", "This refresh token was used before.")
         if now_s >= token.expires_at_s:
             raise OAuthError("invalid_grant", "The refresh token has expired.")
         self.counts["rotations"] += 1
-        if not reuse.rotates:
-            return self._grow(token.family, keeping=token)
-        token.spent_at_s = now_s if token.spent_at_s is None else token.spent_at_s
-        return self._grow(token.family)
+        if reuse.rotates and token.spent_at_s is None:
+            token.spent_at_s = now_s
+        return self._grow(token.family, keeping=None if reuse.rotates else token)
 
     @_atomic
     def revoke(self, value: str) -> None:
-        """RFC 7009: a refresh token ends its whole family, an access token only itself; an unknown token is no
-        error."""
+        """RFC 7009: a refresh token ends its whole family, an access token only itself; an unknown one is no error."""
         self.counts["revocations"] += 1
         token = self._tokens.get(value)
         if token is not None and token.kind == "refresh":
-            self._revoke(token.family, "signed out")
+            token.family.revoke("signed out")
         elif token is not None:
             token.revoked = True
 
@@ -189,11 +171,7 @@ class State:
         if bearer in self.api_keys:
             return "ok"
         token = self._tokens.get(bearer)
-        if token is None or token.kind != "access":
-            return "unknown"
-        if token.revoked or token.family.revoked_because is not None:
-            return "revoked"
-        return "ok" if self.now_s() < token.expires_at_s else "expired"
+        return "unknown" if token is None else token.judge(self.now_s())
 
     @_atomic
     def login_of(self, bearer: str) -> int | None:
@@ -238,10 +216,9 @@ class State:
 
     @_atomic
     def expire_access(self, family: int | None = None) -> int:
-        """Expires the access tokens of one family, or of all: the next API call gets a 401. Returns how many were
-        valid."""
-        now_s, mine = self.now_s(), self._alive(family)
-        alive = [t for f in mine for t in f.tokens if t.kind == "access" and self.judge(t.value) == "ok"]
+        """Expires the access tokens of one family, or of all: the API answers 401. Returns how many were valid."""
+        now_s = self.now_s()
+        alive = [token for each in self._alive(family) for token in each.tokens if token.judge(now_s) == "ok"]
         for token in alive:
             token.expires_at_s = now_s
         return len(alive)
@@ -251,7 +228,7 @@ class State:
         """Revokes one token family, or all, as if the person had ended it elsewhere. Returns how many were alive."""
         alive = self._alive(family)
         for each in alive:
-            self._revoke(each, "ended by the person")
+            each.revoke("ended by the person")
         return len(alive)
 
     @_atomic
@@ -294,23 +271,15 @@ class State:
             "membership": self.membership,
             "faults_left": len(self._faults),
             "families_alive": len(self._alive(None)),
-            "families": [self._describe(family) for family in self.families],
-            "codes": [
-                {
-                    "user_code": code.user_code,
-                    "verdict": code.verdict,
-                    "interval_s": code.interval_s,
-                    "expires_in_s": code.expires_at_s - self.now_s(),
-                }
-                for code in self._codes.values()
-            ],
+            "families": [family.describe() for family in self.families],
+            "codes": [code.describe(self.now_s()) for code in self._codes.values()],
             "log": list(self.log),
         }
 
     # Within the lock
 
     def _alive(self, number: int | None) -> list[Family]:
-        return [f for f in self.families if f.revoked_because is None and number in (None, f.number)]
+        return [f for f in self.families if f.is_alive and number in (None, f.number)]
 
     def _approve_by_itself(self, code: DeviceCode) -> None:
         s, due_at_s = self.settings, code.issued_at_s + self.settings.approve_after_s
@@ -329,20 +298,3 @@ class State:
         family.tokens.append(token)
         self._tokens[token.value] = token
         return token
-
-    def _revoke(self, family: Family, because: str) -> None:
-        family.revoked_because = family.revoked_because or because
-
-    def _describe(self, family: Family) -> dict[str, Any]:
-        def prints(kind: str, *, spent: bool = False) -> list[str]:
-            return [fingerprint(t.value) for t in family.tokens if t.kind == kind and t.is_spent == spent]
-
-        return {
-            "family": family.number,
-            "alive": family.revoked_because is None,
-            "revoked_because": family.revoked_because,
-            "generation": family.generation,
-            "refresh": prints("refresh"),
-            "refresh_spent": prints("refresh", spent=True),
-            "access": prints("access"),
-        }

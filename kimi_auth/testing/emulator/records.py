@@ -7,10 +7,12 @@ import math
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 SCOPE: Final = "kimi-code"
 USER_CODE_ALPHABET: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, and no letter that looks like a digit
+SLOW_DOWN_STEP_S: Final = 5.0  # RFC 8628 §3.5
+PACE_SLACK_S: Final = 0.001  # tolerance for float clocks: a poll this little too early is on time
 
 Verdict = Literal["pending", "approved", "denied", "used"]
 Judgement = Literal["ok", "unknown", "expired", "revoked"]
@@ -100,6 +102,14 @@ class Token:
     def is_spent(self) -> bool:
         return self.spent_at_s is not None
 
+    def judge(self, now_s: float) -> Judgement:
+        """The API's answer to this token as a bearer."""
+        if self.kind != "access":
+            return "unknown"
+        if self.revoked or not self.family.is_alive:
+            return "revoked"
+        return "ok" if now_s < self.expires_at_s else "expired"
+
 
 @dataclass
 class Family:
@@ -107,6 +117,27 @@ class Family:
     generation: int = 0  # how many pairs it has issued
     revoked_because: str | None = None
     tokens: list[Token] = field(default_factory=list, repr=False)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.revoked_because is None
+
+    def revoke(self, because: str) -> None:
+        """Ends every token of it; the first reason stands."""
+        self.revoked_because = self.revoked_because or because
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON data, with fingerprints for tokens."""
+        prints: dict[str, list[str]] = {"refresh": [], "refresh_spent": [], "access": []}
+        for token in self.tokens:
+            prints[f"{token.kind}_spent" if token.is_spent else token.kind].append(fingerprint(token.value))
+        return {
+            "family": self.number,
+            "alive": self.is_alive,
+            "revoked_because": self.revoked_because,
+            "generation": self.generation,
+            **prints,
+        }
 
 
 @dataclass
@@ -120,6 +151,33 @@ class DeviceCode:
     verdict: Verdict = "pending"
     polled_at_s: float | None = None
     family: Family | None = None
+
+    def poll(self, now_s: float) -> None:
+        """A token request of the client (RFC 8628 §3.5). Raises OAuthError unless it is approved.
+
+        The first end stands: a refusal is answered with `access_denied` even after the code's time. A poll before the interval
+        ends adds 5 s to the interval.
+        """
+        too_early = self.polled_at_s is not None and now_s - self.polled_at_s < self.interval_s - PACE_SLACK_S
+        self.polled_at_s = now_s
+        if self.verdict == "denied":
+            raise OAuthError("access_denied", "The person refused.")
+        if now_s >= self.expires_at_s:
+            raise OAuthError("expired_token", "The device code has expired.")
+        if too_early:
+            self.interval_s += SLOW_DOWN_STEP_S
+            raise OAuthError("slow_down", f"Polled too early; the interval is now {self.interval_s:g} s.")
+        if self.verdict == "pending":
+            raise OAuthError("authorization_pending", "The person has not answered yet.")
+
+    def describe(self, now_s: float) -> dict[str, Any]:
+        """As JSON data, without the device code."""
+        return {
+            "user_code": self.user_code,
+            "verdict": self.verdict,
+            "interval_s": self.interval_s,
+            "expires_in_s": self.expires_at_s - now_s,
+        }
 
 
 def random_name(kind: str) -> str:
