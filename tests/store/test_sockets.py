@@ -14,7 +14,7 @@ from house.patience import NO_LIMIT_S
 
 from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.store.postgres import Address, PostgresStore
-from kimi_auth.store.postgres.connecting import connected
+from kimi_auth.store.postgres.database_session import connected
 
 pytest.importorskip("psycopg")
 pytestmark = [

@@ -50,8 +50,8 @@ def examine(line: Line, key: str, spill: Spill, cipher: Cipher, keys_used: str) 
     yield Finding(
         tr("database"), tr("{location}, PostgreSQL {version}", location=line.address, version=found["version"])
     )
-    if line.peer is not None:
-        yield from transport(line.address, line.peer)
+    if line.newest is not None:
+        yield from transport(line.address, line.newest.peer)
     yield round_trip(far_s, ROUND_TRIPS)
     yield clock(ahead_s)
     yield from _writing(found)
@@ -139,7 +139,7 @@ def _room(line: Line, found: dict[str, Any]) -> Iterator[Finding]:
         left=min(left), most=found["connections_max"],
     )  # fmt: skip
     yield Finding(tr("connections"), told, LIMITS[left.index(min(left))] if min(left) < FEW_LEFT else "")
-    if line.is_pooled:
+    if line.newest is not None and line.newest.is_pooled:
         words = tr("a pooler gives each transaction another session: changes are noticed by asking once a second")
         yield Finding(tr("notifications"), words)
     else:

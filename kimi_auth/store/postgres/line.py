@@ -6,9 +6,7 @@ long as they like; no event loop waits at all, since reads are of memory. The th
 a notification has the row looked at once for all of the process.
 
 A statement may run twice, when the connection dies with its answer: each is written for that. One that takes longer than
-`STATEMENT_S` is broken off from outside. Behind a pooler that gives each transaction another session there is nothing to
-listen on and no witness: then the rows in use are looked at once a second. The same where the server has few connections
-left: this one is given back as soon as it is idle.
+`STATEMENT_S` is broken off from outside. Where a session cannot listen, the rows in use are looked at once a second.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ import atexit
 import os
 import random
 import select
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 from kimi_auth.clock import Clock, SystemClock
@@ -32,13 +29,9 @@ from kimi_auth.support.language import tr
 
 from . import sql
 from .address import Address
-from .connecting import connected, rows_of
+from .database_session import DatabaseSession
 from .place import DatabaseClock, Place
 from .told import explain, no_answer
-from .way import Peer, peer_of
-
-if TYPE_CHECKING:
-    import psycopg
 
 __all__ = ["ASK_S", "Line", "line_of"]
 
@@ -59,11 +52,10 @@ _inherited: list[object] = []
 
 
 class _Job:
-    __slots__ = ("done", "error", "is_void", "key", "params", "rows", "statement")
+    __slots__ = ("done", "error", "is_void", "params", "rows", "statement")
 
     def __init__(self, statement: str, params: Params) -> None:
         self.statement, self.params = statement, params
-        self.key = str(params.get("key", ""))
         self.done = threading.Event()
         self.rows: list[dict[str, Any]] = []
         self.error: StorageError | None = None
@@ -74,16 +66,13 @@ class Line:
     """The connection to `address`, made when it is first needed. Thread-safe."""
 
     def __init__(self, address: Address, local: Clock | None = None, *, look: str = sql.LOOK) -> None:
-        self.address = address
-        self._look = look
+        self.address, self._look = address, look
         self.clock: DatabaseClock = DatabaseClock(local or SystemClock())
         self.witness: int = random.SystemRandom().getrandbits(62) + 1
         self.number = self.live = 0
         """Connections so far; the one that listens now, 0 for none."""
-        self.is_busy = False
-        self.is_pooled = False
-        self.peer: Peer | None = None
-        """The other end of the newest connection."""
+        self.newest: DatabaseSession | None = None
+        """The newest one, which may have ended."""
         self.problem: StorageError | None = None
         """Why the last try to reach the database failed; None since it answered."""
         self._places: WeakValueDictionary[str, Place] = WeakValueDictionary()  # of the stores that are in use
@@ -94,14 +83,13 @@ class Line:
         self._jobs: deque[_Job] = deque()
         self._stale: set[str] = set()
         self._thread: threading.Thread | None = None
-        self._connection: psycopg.Connection[dict[str, Any]] | None = None
+        self._session: DatabaseSession | None = None
         self._wake = os.pipe()
         for end in self._wake:
             os.set_blocking(end, False)
-        self._listens = self._is_crowded = self._is_broken = self._is_closing = False
+        self._is_broken = self._is_closing = False
         self._busy_since_s: float | None = None
-        self.is_busy, self.live = False, 0
-        self._again_at_s = 0.0
+        self.is_busy, self.live, self._again_at_s = False, 0, 0.0
 
     def place(self, key: str) -> Place:
         """Over this line: what this process knows of the row `key`."""
@@ -113,7 +101,7 @@ class Line:
     def is_listening(self) -> bool:
         """Whether the line would hear now that a row changes."""
         busy_since_s = self._busy_since_s
-        return self._listens and (busy_since_s is None or time.monotonic() - busy_since_s < 1.0)
+        return self.live > 0 and (busy_since_s is None or time.monotonic() - busy_since_s < 1.0)
 
     def ask(self, statement: str, params: Params, patience_s: float = ASK_S) -> list[dict[str, Any]]:
         """Over the line: the rows of a statement of `sql`. Raises StorageError, transient where the database cannot be
@@ -153,8 +141,8 @@ class Line:
 
     def forked(self) -> None:
         """In a forked child: nothing of the parent's line and its thread is used or ended."""
-        if self._connection is not None:
-            _inherited.append(self._connection)
+        if self._session is not None:
+            _inherited.append(self._session)
         for end in self._wake:
             os.close(end)
         self._forget()
@@ -183,12 +171,10 @@ class Line:
             os.write(self._wake[1], b"\0")
 
     def _break_if_stuck(self) -> None:
-        since_s, connection = self._busy_since_s, self._connection
-        if since_s is None or connection is None or time.monotonic() - since_s < STATEMENT_S:
-            return
-        self._is_broken = True
-        with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as end:
-            end.shutdown(socket.SHUT_RDWR)
+        since_s, session = self._busy_since_s, self._session
+        if since_s is not None and session is not None and time.monotonic() - since_s >= STATEMENT_S:
+            self._is_broken = True
+            session.break_off()
 
     # --- the thread's side --------------------------------------------------------------------------------------------
 
@@ -218,43 +204,25 @@ class Line:
             self._rest()
 
     def _rest(self) -> None:
-        poll = select.poll()
+        poll, idle_ms = select.poll(), None
         poll.register(self._wake[0], select.POLLIN)
-        connection = self._connection
-        if connection is not None:
-            poll.register(connection.fileno(), select.POLLIN)
-        idle_s = IDLE_WHEN_CROWDED_S if self._is_crowded else HEARTBEAT_S
-        ready = {end for end, _ in poll.poll(None if connection is None else idle_s * 1000)}
+        if (session := self._session) is not None:
+            poll.register(session.connection.fileno(), select.POLLIN)
+            idle_ms = 1000 * (IDLE_WHEN_CROWDED_S if session.is_crowded else HEARTBEAT_S)
+        ready = {end for end, _ in poll.poll(idle_ms)}
         with suppress(OSError):
             while os.read(self._wake[0], 4096):
                 pass
-        if connection is not None and ready - {self._wake[0]}:
-            self._hear(connection)
-        elif connection is not None and not ready:
-            self._beat()
-
-    def _hear(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
-        from psycopg import Error
-
-        try:
-            connection.pgconn.consume_input()
-            while (told := connection.pgconn.notifies()) is not None:
-                self._noticed(told.be_pid, told.extra.decode("utf-8", "replace"))
-        except Error:
-            self._drop()
-
-    def _beat(self) -> None:
-        """Once in a while: does the session still stand, and hold the witness?"""
-        if self._is_crowded or self.is_pooled:
-            self._drop()
-        else:
+        if session is not None and ready - {self._wake[0]}:
+            if not session.hear():
+                self._drop()
+        elif self.live and not ready:  # does it still stand, and hold the witness?
             self._do(_Job(sql.WITNESS, {"witness": self.witness}))
+        elif not ready:
+            self._drop()
 
-    def _noticed(self, pid: int, words: str) -> None:
-        key, _, _ = words.partition(" ")
-        connection = self._connection
-        is_ours = connection is not None and pid == connection.info.backend_pid  # memory has it already
-        if not is_ours and (place := self._places.get(key)) is not None:
+    def _changed(self, key: str) -> None:
+        if (place := self._places.get(key)) is not None:
             place.is_stale = True
             self._stale.add(key)
 
@@ -262,22 +230,21 @@ class Line:
         from psycopg import Error
 
         self._busy_since_s, self._is_broken, self.is_busy = time.monotonic(), False, True
+        tries_left = 1 if self._session is None else 2
         try:
-            for is_last in (self._connection is None, True):
+            while tries_left and not self._is_broken:
+                tries_left -= 1
                 try:
                     self._send(job)
-                except Error as error:
-                    is_dead = self._connection is None or self._connection.closed
-                    job.error = explain(error, self.address)
-                    if not is_dead:
-                        return
-                    self._drop()
-                    self.problem = job.error
-                    if is_last or self._is_broken:
-                        return
                 except StorageError as error:
                     job.error = self.problem = error
                     return
+                except Error as error:
+                    job.error = explain(error, self.address)
+                    if self._session is not None and not self._session.connection.closed:
+                        return
+                    self._drop()
+                    self.problem = job.error
                 else:
                     job.error = self.problem = None
                     return
@@ -286,49 +253,26 @@ class Line:
             job.done.set()
 
     def _send(self, job: _Job) -> None:
-        connection = self._connection or self._connect()
+        session = self._session or self._connect()
         sent_s = self.clock.boottime_s()
-        if self.is_pooled and not job.statement.lstrip().startswith("SELECT"):
-            with connection.transaction():
-                connection.execute(sql.DURABLE)
-                job.rows = rows_of(connection.execute(job.statement, job.params))
-        else:
-            job.rows = rows_of(connection.execute(job.statement, job.params))
-        place = self._places.get(job.key)
+        job.rows = session.rows(job.statement, job.params)
+        place = self._places.get(str(job.params.get("key", "")))
         if place is not None and job.rows and "lease_left_s" in job.rows[0]:
             place.keep(job.rows[0], sent_s, self.clock.boottime_s(), self.number)
 
-    def _connect(self) -> psycopg.Connection[dict[str, Any]]:
+    def _connect(self) -> DatabaseSession:
         if self.problem is not None and time.monotonic() < self._again_at_s:
             raise self.problem.reworded()
         self._again_at_s = time.monotonic() + AGAIN_S * (1 + random.random())  # noqa: S311 - no secret
-        connection = connected(self.address)
-        try:
-            (found,) = rows_of(connection.execute(sql.CONNECTED))
-            if found["version"] != sql.SCHEMA_VERSION:
-                raise StorageError(
-                    tr("{location} has tables of another version of kimi-auth", location=self.address),
-                    hint=tr("make them: kimi-auth store init"),
-                )
-            self.is_pooled, self._is_crowded = found["pid"] != connection.info.backend_pid, found["is_crowded"]
-            if not self.is_pooled:
-                connection.execute(sql.SETTINGS, {"witness": self.witness})
-                connection.add_notify_handler(lambda told: self._noticed(told.pid, told.payload))
-                if not self._is_crowded:
-                    connection.execute(sql.LISTEN)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection, self.number, self.peer = connection, self.number + 1, peer_of(connection)
-        self._listens = not self.is_pooled and not self._is_crowded
-        self.live = self.number if self._listens else 0
-        return connection
+        session = self._session = self.newest = DatabaseSession(self.address, self.witness, self._changed)
+        self.number += 1
+        self.live = self.number if session.listens else 0
+        return session
 
     def _drop(self) -> None:
-        connection, self._connection, self._listens, self.live = self._connection, None, False, 0
-        if connection is not None:
-            with suppress(Exception):
-                connection.close()
+        session, self._session, self.live = self._session, None, 0
+        if session is not None:
+            session.close()
 
 
 def line_of(address: Address, local: Clock | None = None, *, look: str = sql.LOOK) -> Line:
