@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from kimi_auth.errors import StorageError
@@ -21,11 +20,12 @@ from kimi_auth.store.served import SCHEME, SECRET_FILE
 from kimi_auth.support.language import tr
 
 from .app import build_app
+from .listening import listen_unix
 from .places import SOCKET, Places
 from .proxied import routes_of
 from .proxy import Proxy
 from .records import Caller, Grant
-from .server import Door, LoopbackServer, listen_unix
+from .server import Door, LoopbackServer
 from .service import Service
 
 __all__ = ["CommandBroker"]
@@ -71,9 +71,7 @@ class CommandBroker:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop()
         self._thread.join()
         asyncio.run(self._service.life.revoke(self._grant.id, self._caller))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from types import TracebackType
 from typing import Self
 
 from starlette.types import Receive, Scope, Send
@@ -16,9 +15,10 @@ from . import api_errors
 from .api_headers import keys_in
 from .api_paths import PREFIX, VERSION
 from .guards import Guarded, Refusal, SlowDown, is_same_secret
+from .listening import listen
 from .proxied import Source, refuse_as_api
 from .proxy import BODY_BYTES_MAX, Proxy
-from .server import LoopbackServer, listen
+from .server import LoopbackServer
 
 __all__ = ["CommandProxy", "GuardedProxy"]
 
@@ -47,9 +47,7 @@ class CommandProxy:
         self._thread = self._server.start("kimi-auth proxy")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop()
         self._thread.join()
 

@@ -21,12 +21,12 @@ from kimi_auth.session import Session, components_of
 from kimi_auth.support.language import tr
 from kimi_auth.support.logs import logger
 
-from .addresses import unsafe_address
 from .app import build_app
 from .ending import ended_by_signals
 from .grant_life import ENDED
+from .listening import listen, listen_unix, unsafe_address, url_of
 from .places import OWNER, Places
-from .server import Door, LoopbackServer, listen, listen_unix, url_of
+from .server import Door, LoopbackServer
 from .service import Service
 
 __all__ = ["Options", "Program", "inherited", "serve"]
@@ -69,12 +69,11 @@ def serve(
     accepted; `more`: routes beside ours. Raises ConfigError, StorageError or OSError where it cannot begin."""
     tls = _tls(options)
     if options.listen is not None:
-        host, port = options.listen
-        if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
-            hint = tr("--allow-remote, with --certificate and --key")
-            raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
-    for inherited_socket in options.inherited:
-        _refuse_exposed(inherited_socket, options, tls)
+        _refuse_exposed(*options.listen, options, tls, hint=tr("--allow-remote, with --certificate and --key"))
+    for listener in options.inherited:  # a service manager opened them
+        if listener.family != socket.AF_UNIX:
+            host, port = listener.getsockname()[:2]
+            _refuse_exposed(host, port, options, tls)
     _allow_descriptors()
     with _alone(
         places.folder,
@@ -86,13 +85,10 @@ def serve(
             program.run(ready, more)
 
 
-def _refuse_exposed(listener: socket.socket, options: Options, tls: ssl.SSLContext | None) -> None:
-    """The same for a socket that the service manager opened."""
-    if listener.family == socket.AF_UNIX:
-        return
-    host, port = listener.getsockname()[:2]
+def _refuse_exposed(host: str, port: int, options: Options, tls: ssl.SSLContext | None, hint: str = "") -> None:
+    """Raises ConfigError for an address on which this server must not listen."""
     if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
-        raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why))
+        raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
 
 
 class Program:

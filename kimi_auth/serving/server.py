@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import ipaddress
 import logging
-import os
 import socket
 import ssl
-import stat
 import struct
 import sys
 import threading
 from asyncio import Transport
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h11
@@ -30,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kimi_auth.support.logs import logger
 
-__all__ = ["Door", "LoopbackServer", "Peer", "door_of", "listen", "listen_unix", "peer_of"]
+__all__ = ["Door", "LoopbackServer", "Peer", "door_of", "peer_of"]
 
 HEADER_BYTES_MAX = 32 * 1024
 """Request line and headers together; uvicorn answers 400 to more that comes in pieces, the guards 431."""
@@ -81,58 +77,6 @@ def peer_of(scope: Scope) -> Peer | None:
     """The user and process behind a connection, None over TCP."""
     peer: Peer | None = scope["state"]["peer"]
     return peer
-
-
-def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A TCP socket that listens (port 0: any free one) and the base URL that reaches it. Raises OSError.
-
-    The URL of a wildcard address names the loopback address of its family.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(socket.SOMAXCONN)
-    except OSError:
-        listener.close()
-        raise
-    return listener, url_of(listener)
-
-
-def url_of(listener: socket.socket) -> str:
-    """The base URL that reaches a TCP socket that listens."""
-    bound, bound_port = listener.getsockname()[:2]
-    ip = ipaddress.ip_address(bound)
-    if ip.is_unspecified:
-        ip = ipaddress.ip_address("::1" if ip.version == 6 else "127.0.0.1")
-    return f"http://{f'[{ip}]' if ip.version == 6 else ip}:{bound_port}"
-
-
-def listen_unix(path: Path, mode: int = 0o600, *, staging: Path | None = None) -> socket.socket:
-    """A listening UNIX socket at `path`, which replaces a socket of an earlier run in one step: a client finds the old one
-    or the new one, never none. Raises OSError, also where something that is no socket is at `path`.
-
-    `mode` are the permissions of the socket's file. It is made in `staging`, a directory of the same file system that no other user
-    and no sandbox can write to: one that could, in the directory of `path`, would put a link there and have its target's modes
-    changed.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FileExistsError(17, "there is something else than a socket", str(path))
-    new = (staging or path.parent) / f".{path.name}.{os.getpid()}"
-    new.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(os.fspath(new))
-        new.chmod(mode)
-        listener.listen(socket.SOMAXCONN)
-        new.rename(path)
-    except OSError:
-        listener.close()
-        new.unlink(missing_ok=True)
-        raise
-    return listener
 
 
 class LoopbackServer(uvicorn.Server):

@@ -16,7 +16,8 @@ from typing import Any
 
 from bench.worker import orders, tell
 from kimi_auth.serving.command_proxy import CommandProxy
-from kimi_auth.serving.server import LoopbackServer, listen
+from kimi_auth.serving.listening import listen
+from kimi_auth.serving.server import LoopbackServer
 from kimi_auth.testing import StaticTokens
 
 ANSWER = b'{"id": "chatcmpl-1", "choices": [{"message": {"role": "assistant", "content": "hello"}}], "usage": {}}'

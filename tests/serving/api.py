@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from kimi_auth.serving.server import LoopbackServer, listen
+from kimi_auth.serving.listening import listen
+from kimi_auth.serving.server import LoopbackServer
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]

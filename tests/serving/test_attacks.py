@@ -15,9 +15,9 @@ from house.patience import NO_LIMIT_S, until
 from kimi_auth.errors import ConfigError, StorageError
 from kimi_auth.serving import server as serving_server
 from kimi_auth.serving.command_broker import CommandBroker
+from kimi_auth.serving.listening import listen_unix
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.sandbox import Sandbox
-from kimi_auth.serving.server import listen_unix
 from serving.conftest import ME, Desk, Serving, gone, there, to_the_end
 
 HOST = b"Host: localhost\r\n"

@@ -18,7 +18,7 @@ from house.patience import heard, until
 
 from kimi_auth.__main__ import main
 from kimi_auth.serving import relay
-from kimi_auth.serving.server import listen_unix
+from kimi_auth.serving.listening import listen_unix
 from kimi_auth.testing.emulator import Emulator
 from serving.conftest import Serving, to_the_end
 

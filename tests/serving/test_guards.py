@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.serving.addresses import unsafe_address
 from kimi_auth.serving.guards import (
     BodyTooLarge,
     Guarded,
@@ -19,6 +18,7 @@ from kimi_auth.serving.guards import (
     peer_refusal,
     request_refusal,
 )
+from kimi_auth.serving.listening import unsafe_address
 from kimi_auth.serving.server import TCP, Door, Peer
 
 LOCAL = [(b"host", b"127.0.0.1:5000")]

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from house.patience import NO_LIMIT_S, ended, heard
 
-from kimi_auth.serving.server import listen
+from kimi_auth.serving.listening import listen
 from kimi_auth.testing.emulator import Emulator
 from kimi_auth.testing.emulator.program import main
 

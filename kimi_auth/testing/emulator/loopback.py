@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.platforms import credential_key
 from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED, login_name
-from kimi_auth.serving.server import LoopbackServer, listen
+from kimi_auth.serving.listening import listen
+from kimi_auth.serving.server import LoopbackServer
 from kimi_auth.store import FileStore
 from kimi_auth.token import Token
 
@@ -114,9 +114,7 @@ class Emulator:
         self._thread = server.start("kimi-auth-emulator")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread is not None:
             self._stop()
             self._thread.join()

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kimi_auth.serving.addresses import names_loopback
 from kimi_auth.serving.ending import ended_by_signals
+from kimi_auth.serving.listening import listen, names_loopback
 
 from . import ExtraMissing, load
 from .authorization_server import State
@@ -37,7 +37,7 @@ def _serve(argv: Sequence[str] | None) -> int:
         load("loopback")
     except ExtraMissing as missing:
         parser.exit(2, f"{PROGRAM}: {missing}\n")
-    from kimi_auth.serving.server import LoopbackServer, listen
+    from kimi_auth.serving.server import LoopbackServer
 
     from .app import build_app, describe_env
 
