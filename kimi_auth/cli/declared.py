@@ -71,14 +71,7 @@ PLAIN = {
     ),
     "run": Plain(
         "run",
-        {
-            "platform": PLATFORM,
-            "account": ACCOUNT,
-            "home": HOME,
-            "env": ENV,
-            "proxy": PROXY,
-            "brokered": BROKERED,
-        },
+        {"platform": PLATFORM, "account": ACCOUNT, "home": HOME, "env": ENV, "proxy": PROXY, "brokered": BROKERED},
         takes_command=True,
     ),
 }

@@ -17,7 +17,8 @@ import typer
 
 from kimi_auth.cli.emulator import child as child_python
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.login import CONFIGS, REVOCATIONS, sign_in
+from kimi_auth.cli.login import sign_in
+from kimi_auth.cli.logout import CONFIGS, REVOCATIONS
 from kimi_auth.cli.options import components_of, terminal_of
 from kimi_auth.cli.terminal import Row, Terminal
 from kimi_auth.errors import KimiAuthError

@@ -1,22 +1,21 @@
-"""`kimi-auth login` and `kimi-auth logout`."""
+"""`kimi-auth login`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.logins import logins_of, show_logins
 from kimi_auth.cli.models import say_notes
 from kimi_auth.cli.options import (
     AccountName,
     ConfigPath,
     HomeName,
-    Json,
     PlatformId,
     Region,
     components_of,
@@ -24,15 +23,14 @@ from kimi_auth.cli.options import (
     open_session,
     terminal_of,
 )
-from kimi_auth.cli.terminal import Row, Terminal, is_tty, one_line
+from kimi_auth.cli.terminal import Terminal, is_tty, one_line
 from kimi_auth.cli.trace import report_failure, trace_into
-from kimi_auth.credential.status import LoginReport, LogoutReport
-from kimi_auth.errors import KimiAuthError
+from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.outcome import login_error
 from kimi_auth.models import default_location
 from kimi_auth.platforms.server import sign_in_command
 from kimi_auth.selection import DEFAULT_PLATFORM, UNLABELLED
-from kimi_auth.support.language import counted, tr
+from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:  # the help, which knows every command, waits for no view
     from kimi_auth.cli.view_live import LiveView
@@ -41,24 +39,10 @@ if TYPE_CHECKING:  # the help, which knows every command, waits for no view
 
 __all__ = ["add_to", "sign_in"]
 
-REVOCATIONS = {
-    "revoked": tr("the server has revoked the tokens"),
-    "unsupported": tr("the server offers no revocation; the tokens expire on their own"),
-    "failed": tr("the server could not be reached; the tokens expire on their own"),
-    "unread": tr("the tokens could not be read, so they were not revoked; they expire on their own"),
-    "": tr("not signed in"),
-}
-CONFIGS = {
-    "restored": tr("nothing of this platform is left in config.toml"),
-    "kept": tr("config.toml could not be restored"),
-    "": tr("config.toml was not touched"),
-}
-
 
 def add_to(app: typer.Typer) -> None:
-    """Registers the commands."""
+    """Registers the command."""
     app.command()(login)
-    app.command()(logout)
 
 
 def login(
@@ -90,7 +74,7 @@ def login(
     session = _session(platform, home=home, account=account, observe=recorded, with_key=api_key_stdin)
     default_location(components_of(session).share_dir, config_file)
     if session.platform.auth == "api_key":
-        report = sign_in_with_key(session, out, _key(out, session, from_stdin=api_key_stdin), force=force)
+        report = sign_in(session, out, api_key=_key(out, session, from_stdin=api_key_stdin), force=force)
     elif api_key_stdin:
         raise Usage(
             tr("{platform} takes no API key", platform=session.platform.name),
@@ -100,11 +84,8 @@ def login(
         report = sign_in(
             session, out, force=force, configure=configure, browser=not no_browser, qr=not no_qr, plain=plain
         )
-    tell = out.line if plain else out.told
-    is_by_code = session.platform.oauth is not None and not report.already
-    if is_by_code and report.state in {"signed_in", "models_pending"} and not out.json:
-        tell(tr("Not what you meant? Take it back at once: {command}", command=components_of(session).sign_out))
-    _say_account(out, session, report, tell)
+    if report.state in {"signed_in", "models_pending"} and not out.json:
+        _say_account(session, report, out.line if plain else out.told)
     say_notes(out, session.platform, report.notes)
     if trace and recorded:
         report_failure(recorded, trace, out)
@@ -112,19 +93,19 @@ def login(
         raise error
 
 
-def _say_account(out: Terminal, session: Session, report: LoginReport, tell: Callable[[str], None]) -> None:
-    """After `login`: which account this was, where there are several; how to use one that is not in use."""
+def _say_account(session: Session, report: LoginReport, tell: Callable[[str], None]) -> None:
+    """After `login`: how to take it back; which account it is of, where there are several, and how to use one that is not in use."""
     parts = components_of(session)
-    if out.json or report.state not in {"signed_in", "models_pending"} or not parts.account:
-        return
-    if not parts.is_in_use():
+    if session.platform.oauth is not None and not report.already:
+        tell(tr("Not what you meant? Take it back at once: {command}", command=parts.sign_out))
+    if parts.account and not parts.is_in_use():
         tell(
             tr(
                 "This is the account {name}; it is not the one in use. Use it: kimi-auth accounts use {name}",
                 name=parts.account,
             )
         )
-    elif parts.account != UNLABELLED:
+    elif parts.account not in {"", UNLABELLED}:
         tell(tr("This is the account {name}, the one in use.", name=parts.account))
 
 
@@ -132,28 +113,30 @@ def sign_in(
     session: Session,
     out: Terminal,
     *,
+    api_key: str | None = None,
     force: bool = False,
     configure: bool = False,
     browser: bool = True,
     qr: bool = True,
     plain: bool = False,
 ) -> LoginReport:
-    """One `login` with a code, shown as this terminal can show it."""
+    """One `login`, shown as this terminal can show it; with an API key there is nothing to show but its success."""
     from kimi_auth import signing
     from kimi_auth.cli.view_json import JsonView
     from kimi_auth.cli.view_plain import PlainView
     from kimi_auth.support.browser import can_open, open_browser
 
-    name = session.platform.name
+    name, is_by_code = session.platform.name, api_key is None
     view: JsonView | LiveView | PlainView
+    picture: AbstractContextManager[object] = nullcontext()
     if out.json == "events":
         view = JsonView(out.event, name)
-    elif out.is_lively and not plain:
+    elif out.is_lively and is_by_code and not plain:
         in_colour = not out.console.no_color  # a QR code must be dark on light, whatever the terminal is
         from kimi_auth.cli.qr import draw_qr
         from kimi_auth.cli.view_live import LiveView
 
-        view = LiveView(
+        view = picture = LiveView(
             out.console,
             name,
             line=out.line,
@@ -164,8 +147,8 @@ def sign_in(
     else:
         view = PlainView(out.line, name)
     # An editor that reads events opens the link itself; no person reads a pipe.
-    opens = browser and out.json == "" and is_tty(sys.stdout) and can_open()
-    with view:
+    opens = browser and is_by_code and out.json == "" and is_tty(sys.stdout) and can_open()
+    with picture:
         report = out.signals.run(
             signing.sign_in(
                 components_of(session),
@@ -173,24 +156,11 @@ def sign_in(
                 force=force,
                 configure=configure,
                 open_browser=open_browser if opens else None,
+                api_key=api_key,
             )
         )
-        view.finish(report)
-    return report
-
-
-def sign_in_with_key(session: Session, out: Terminal, key: str, *, force: bool) -> LoginReport:
-    """`login` to a platform that takes an API key."""
-    from kimi_auth import signing
-    from kimi_auth.cli.view_json import JsonView
-    from kimi_auth.cli.view_plain import PlainView
-    from kimi_auth.login.view import SilentView
-
-    name = session.platform.name
-    view = JsonView(out.event, name) if out.json == "events" else PlainView(out.line, name)
-    report = out.signals.run(signing.sign_in(components_of(session), SilentView(), force=force, api_key=key))
-    if report.state == "signed_in":
-        view.finish(report)
+        if is_by_code or report.state == "signed_in":
+            view.finish(report)
     return report
 
 
@@ -211,45 +181,6 @@ def _key(out: Terminal, session: Session, *, from_stdin: bool) -> str:
     )
 
 
-def logout(
-    ctx: typer.Context,
-    platform: PlatformId = None,
-    region: Region = None,
-    account: AccountName = None,
-    home: HomeName = None,
-    every: Annotated[bool, typer.Option("--all", help="Every login; they are listed, then you are asked.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")] = False,
-    json: Json = False,
-    config_file: ConfigPath = None,
-) -> None:
-    """Sign out, here and at the server, and clean config.toml."""
-    out = terminal_of(ctx)
-    for option, is_given in (("--platform", platform), ("--account", account), ("--region", region)):
-        if every and is_given is not None:
-            raise Usage(tr("--all and {option} cannot be used together", option=option))
-    if yes and not every:
-        raise Usage(tr("--yes goes with --all: one login is ended without a question"))
-    sessions = (
-        _signed_in(out, home, is_sure=yes)
-        if every
-        else [open_session(in_region(platform, region), home=home, account=account, reads=False)]
-    )
-    reports: list[tuple[Session, LogoutReport | KimiAuthError]] = []
-    for session in sessions:
-        default_location(components_of(session).share_dir, config_file)
-        try:
-            with out.signals.held():
-                reports.append((session, session.logout_sync()))
-        except KimiAuthError as error:
-            reports.append((session, error))
-    _show(out, reports)
-    for _, report in reports:
-        if isinstance(report, KimiAuthError):
-            raise report
-        if report.error is not None and report.config == "kept":
-            raise report.error
-
-
 def _session(
     platform: str | None,
     *,
@@ -263,54 +194,3 @@ def _session(
     if usual is not None and usual.oauth is None and not with_key:
         platform = DEFAULT_PLATFORM
     return open_session(platform, home=home, account=account, reads=False, observe=observe)
-
-
-def _signed_in(out: Terminal, home: str | None, *, is_sure: bool) -> list[Session]:
-    """For `logout --all`: every login that may have something to sign out of, once they were listed and the person was asked."""
-    found = [login for login in logins_of(home, reads=False) if login.is_there or login.is_usual]
-    there = [login for login in found if login.is_there]
-    if there and not is_sure and (out.json or sys.stdin is None or not sys.stdin.isatty()):
-        many = counted(len(there), tr("one login"), tr("{number} logins"))
-        raise Usage(
-            tr("logout --all ends {logins}, and there is no terminal to ask at", logins=many),
-            hint=tr("see them: kimi-auth status --all; end them: kimi-auth logout --all --yes"),
-        )
-    if there and not out.json:
-        show_logins(out, there)
-    if there and not is_sure and not typer.confirm(out.text(tr("End all of these logins?")), err=True):
-        raise typer.Abort
-    return [login.session for login in found]
-
-
-def _show(out: Terminal, reports: list[tuple[Session, LogoutReport | KimiAuthError]]) -> None:
-    done = [(session, report) for session, report in reports if isinstance(report, LogoutReport)]
-    if out.json:
-        if len(done) == len(reports):
-            signed_out = [
-                {
-                    "platform": session.platform.id,
-                    "label": components_of(session).account or None,
-                    "revocation": report.revocation,
-                    "config": report.config,
-                    "left": list(report.left),
-                }
-                for session, report in done
-            ]
-            out.record({"signed_out": signed_out})
-        return
-    for session, report in done:
-        rows: list[Row] = []
-        if (label := components_of(session).account) not in {"", UNLABELLED}:
-            rows.append((tr("account"), label))
-        if session.platform.oauth is not None:
-            why = (
-                tr(": {reason}", reason=report.error.message) if report.revocation == "failed" and report.error else ""
-            )
-            rows.append((tr("server"), REVOCATIONS[report.revocation] + why))
-        rows.append((tr("config"), CONFIGS[report.config]))
-        rows += [
-            (tr("left"), tr("{path}: may hold a token; check it, then delete it", path=path)) for path in report.left
-        ]
-        out.rows(
-            rows, title=tr("Signed out of {platform}.", platform=session.platform.name), platform=session.platform.id
-        )

@@ -40,7 +40,7 @@ _OF_TYPER = (
 
 HOMES = {
     "login": "login",
-    "logout": "login",
+    "logout": "logout",
     "status": "plain",
     "token": "token",
     "adopt": "adopt",

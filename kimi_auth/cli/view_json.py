@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
@@ -37,14 +36,6 @@ class JsonView:
         self._emit = emit
         self._state = ViewState(platform)
         self._last: NoticeKind | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing has to be put back."""
 
     def tell(self, notice: Notice) -> None:
         self._state = fold(self._state, notice, 0.0)

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stderr, suppress
-from types import TracebackType
 from typing import Self, TextIO, cast
 
 from rich.console import Console, RenderableType
@@ -83,9 +82,7 @@ class LiveView:
         self._frames.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self.state.is_over:
             self.state = interrupt(self.state)
         self._end.set()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from kimi_auth.cli.view_state import ViewState, finish, fold
 from kimi_auth.credential.status import LoginReport
@@ -21,14 +19,6 @@ class PlainView:
     def __init__(self, line: Callable[[str], None], platform: str) -> None:
         self._line = line
         self._state = ViewState(platform)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing has to be put back."""
 
     def tell(self, notice: Notice) -> None:
         before, self._state = self._state, fold(self._state, notice, 0.0)

@@ -296,8 +296,8 @@ def test_every_command_fits(kimi: Callable[..., Said], monkeypatch: pytest.Monke
 def test_a_plain_sign_in_fits(columns: int) -> None:
     """The lines of a plain sign-in fit, but for the link and what comes before the code: no terminal cuts code or command in two."""
     lines: list[str] = []
-    with PlainView(lambda line: lines.append(chinese(line)), "Kimi Code") as view:
-        view.tell(Notice("code", "", code=pictures.CODE, left_s=1800.0, asker="kimi-auth"))
+    view = PlainView(lambda line: lines.append(chinese(line)), "Kimi Code")
+    view.tell(Notice("code", "", code=pictures.CODE, left_s=1800.0, asker="kimi-auth"))
     lines.append(chinese(tr("Not what you meant? Take it back at once: {command}", command="kimi-auth logout")))
     short = [line for line in lines if not re.search("https|请求访问|这是骗局", line)]
     assert len(short) == 4

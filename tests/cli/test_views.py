@@ -335,10 +335,10 @@ STORY = [SHOWN, WAITING, WAITING, SLOWED, OFFLINE, Notice("warning", "Careful.")
 def test_as_lines() -> None:
     """One line for each thing that happens, the same sentence not twice in a row, the end at last."""
     lines: list[str] = []
-    with PlainView(lines.append, "Kimi Code") as view:
-        for notice in STORY:
-            view.tell(notice)
-        view.finish(LoginReport("signed_in", models=3))
+    view = PlainView(lines.append, "Kimi Code")
+    for notice in STORY:
+        view.tell(notice)
+    view.finish(LoginReport("signed_in", models=3))
     assert lines == [
         "kimi-auth on my-laptop asks for access to your Kimi Code account.",
         f"Open this page to sign in to Kimi Code: {CODE.verification_uri_complete}",
@@ -376,11 +376,11 @@ def test_as_events() -> None:
     def emit(kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
         events.append(json.loads(json.dumps({"type": kind, "message": message, "data": data})))
 
-    with JsonView(emit, "Kimi Code") as view:
-        for notice in STORY:
-            view.tell(notice)
-        view.finish(LoginReport("signed_in", models=3))
-        view.finish(LoginReport("denied"))
+    view = JsonView(emit, "Kimi Code")
+    for notice in STORY:
+        view.tell(notice)
+    view.finish(LoginReport("signed_in", models=3))
+    view.finish(LoginReport("denied"))
     assert [event["type"] for event in events] == [
         "info", "verification_url", "waiting", "waiting", "waiting", "info", *["info"] * 5, "success",
     ]  # fmt: skip
