@@ -14,7 +14,7 @@ from kimi_auth.support.language import joined, tr
 if TYPE_CHECKING:  # the help, which knows every command, waits for none of it
     from kimi_auth.models.profile import Limit
 
-__all__ = ["add_to"]
+__all__ = ["me", "usage"]
 
 LABELS = {
     "id": tr("id"),
@@ -24,12 +24,6 @@ LABELS = {
     "email": tr("email"),
     "phone": tr("phone"),
 }
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the commands."""
-    app.command()(me)
-    app.command()(usage)
 
 
 def me(

@@ -18,7 +18,7 @@ from kimi_auth.support.language import tr
 if TYPE_CHECKING:
     from kimi_auth.components import Components
 
-__all__ = ["add_to"]
+__all__ = ["accounts"]
 
 NAMES = {"list": 0, "use": 1, "rename": 2}
 """How many names each action takes."""
@@ -30,11 +30,6 @@ MISSING = {
     "use": tr("use takes one name"),
     "rename": tr("rename takes two names, the old and the new one"),
 }
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(accounts)
 
 
 def accounts(

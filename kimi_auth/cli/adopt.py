@@ -19,12 +19,7 @@ from kimi_auth.support.urls import normal_url
 if TYPE_CHECKING:
     from kimi_auth.components import Components
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(adopt)
+__all__ = ["adopt"]
 
 
 def adopt(

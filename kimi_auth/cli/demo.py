@@ -27,18 +27,13 @@ from kimi_auth.login.outcome import login_error
 if TYPE_CHECKING:  # the help, which knows every command, waits for no HTTP
     from kimi_auth.session import Session
 
-__all__ = ["add_to"]
+__all__ = ["demo"]
 
 SETTINGS = ("--approve", "auto", "--approve-after", "1.5", "--interval", "1", "--access-ttl", "9")
 """A person who approves by themselves, and tokens that are renewed every four seconds or so."""
 
 REQUESTS = 9
 SHOWN = {"access_token", "refresh_token"}
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(demo)
 
 
 def demo(ctx: typer.Context) -> None:

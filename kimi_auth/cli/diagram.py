@@ -24,7 +24,7 @@ from kimi_auth.support.language import joined, listed, tr
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["add_to"]
+__all__ = ["diagram"]
 
 FORMATS = {"mermaid": "mermaid", "svg": "svg", "table": "markdown_page"}
 """Each format with the module of `kimi_auth.review` that has a function of its name. It is loaded when the format is asked
@@ -43,11 +43,6 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "--verify": ("html",),
 }
 """The questions about the machines, one at a time ("": how they look), each with the formats of its answer."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(diagram)
 
 
 def _forms(incomplete: str) -> list[str]:

@@ -11,13 +11,7 @@ from kimi_auth.cli.errors import Usage
 from kimi_auth.support.children import python_command
 from kimi_auth.support.language import tr
 
-__all__ = ["add_to", "child"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command; its options are the emulator's own."""
-    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
-    app.command(context_settings=settings)(emulator)
+__all__ = ["child", "emulator"]
 
 
 def child(module: str, *args: str) -> list[str]:

@@ -34,15 +34,10 @@ if TYPE_CHECKING:
     from kimi_auth.models import ConfigFile
     from kimi_auth.session import Session
 
-__all__ = ["add_to"]
+__all__ = ["lend"]
 
 LOOK_S = 1.0
 """So often the lent record is compared with the login, in seconds."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(lend)
 
 
 def lend(

@@ -18,12 +18,7 @@ if TYPE_CHECKING:  # the help waits for none of it
     from kimi_auth.platforms.spec import Platform
     from kimi_auth.session import Session
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(models)
+__all__ = ["models"]
 
 
 def models(

@@ -11,13 +11,7 @@ from kimi_auth.cli import status as telling
 from kimi_auth.cli.declared import ALL, BROKERED, ENV, PROXY, VERIFY
 from kimi_auth.cli.options import AccountName, HomeName, Json, PlatformId, terminal_of
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the commands."""
-    app.command()(status)
-    app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
+__all__ = ["run", "status"]
 
 
 def status(

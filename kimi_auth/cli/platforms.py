@@ -19,12 +19,7 @@ from kimi_auth.support.language import counted, joined, listed, tr
 if TYPE_CHECKING:
     from kimi_auth.platforms import Registry
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(platforms)
+__all__ = ["platforms"]
 
 
 def platforms(

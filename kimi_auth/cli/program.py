@@ -58,7 +58,15 @@ HOMES = {
     "emulator": "emulator",
     "demo": "demo",
 }
-"""The module of each command, in the order of the help."""
+"""The module of each command, which has a function of the command's name, in the order of the help."""
+
+_PASSES_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lend": _PASSES_ON,
+    "run": _PASSES_ON,
+    "emulator": {**_PASSES_ON, "help_option_names": []},
+}
+"""The commands that pass their later arguments on to another program; the options of `emulator` are that program's own."""
 
 NARROW, NARROWEST = 52, 20
 """Typer writes its help for the first many columns at least, for the second where the terminal has fewer; it would break it anywhere."""
@@ -122,14 +130,13 @@ class _Commands(Mapping[str, Any]):
         self._read: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        home = HOMES[name]
         if name not in self._read:
             room = typer.Typer(**FORM)
-            import_module(f"{__package__}.{home}").add_to(room)
-            for title, command in typer.main.get_group(room).commands.items():
-                leave_as_they_are(command)
-                command.params = [*command.params, *self._everywhere]
-                self._read[title] = command
+            run = getattr(import_module(f"{__package__}.{HOMES[name]}"), name)
+            room.command(context_settings=SETTINGS.get(name))(run)
+            command = self._read[name] = typer.main.get_group(room).commands[name]
+            leave_as_they_are(command)
+            command.params = [*command.params, *self._everywhere]
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

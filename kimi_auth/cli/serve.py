@@ -27,14 +27,9 @@ if TYPE_CHECKING:
     from kimi_auth.serving.places import Places
     from kimi_auth.session import Session
 
-__all__ = ["add_to"]
+__all__ = ["serve"]
 
 SOME_ACTIONS = "start: serve until Ctrl-C; grant NAME: let one sandbox in; grants [list|revoke NAME]; relay SOCKET [PORT] [-- CMD]: inside a sandbox."
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command(context_settings={"ignore_unknown_options": False})(serve)
 
 
 def serve(

@@ -16,12 +16,7 @@ from kimi_auth.errors import ConfigError
 from kimi_auth.selection import STORE, select
 from kimi_auth.support.language import tr
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(store)
+__all__ = ["store"]
 
 
 def store(

@@ -42,12 +42,7 @@ from kimi_auth.token import described, left_s, phase
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(token)
+__all__ = ["token"]
 
 
 def seconds(value: float) -> float:

@@ -32,7 +32,7 @@ from kimi_auth.support.text import cells
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["RUNBOOK", "add_to", "report"]
+__all__ = ["RUNBOOK", "doctor", "report"]
 
 RUNBOOK: tuple[Look, ...] = (
     environment.location,
@@ -63,11 +63,6 @@ RUNBOOK: tuple[Look, ...] = (
 
 MARKS = {"ok": tr("ok"), "finding": tr("finding"), "next": tr("next")}
 ALL_WELL = tr("No problems found: this login works.")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(doctor)
 
 
 def doctor(
