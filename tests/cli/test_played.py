@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from cli.screen import Screen
+from life.address import walk_address
 
 from kimi_auth.machine import Library
 from kimi_auth.machine.trace import Traced, Walk
 from kimi_auth.proof.worlds import WORLDS
-from kimi_auth.review.player_data import walk_address
 
 Run = Callable[..., Any]
 MACHINES = Path(__file__).parents[2] / "machines"

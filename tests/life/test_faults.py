@@ -25,7 +25,7 @@ from kimi_auth.credential.history import WalkHistory
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import Library
-from kimi_auth.review.player_data import walk_address
+from life.address import walk_address
 from life.faults import FAULTS, TRIES, Fault
 from life.world import Home, Person, Reply, ScriptedServer, oauth_error
 
