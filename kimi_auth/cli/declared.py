@@ -26,6 +26,7 @@ __all__ = [
     "VERIFY",
     "Option",
     "Plain",
+    "is_text",
     "understood",
 ]
 
@@ -84,7 +85,7 @@ def understood(args: Sequence[str]) -> tuple[Plain, dict[str, object]] | None:
     that looks like an option.
     """
     plain = PLAIN.get(args[0]) if args else None
-    if plain is None or not all(map(_is_text, args)):
+    if plain is None or not all(map(is_text, args)):
         return None
     words, command = list(args[1:]), list[str]()
     if plain.takes_command:
@@ -124,7 +125,7 @@ def _value(option: Option, given: list[str]) -> object:
     return given[0] if given else None
 
 
-def _is_text(word: str) -> bool:
+def is_text(word: str) -> bool:
     """False for bytes that were no text: those are Typer's to refuse."""
     try:
         word.encode()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from kimi_auth.cli.declared import is_text
+
 __all__ = ["leave_as_they_are"]
 
 
@@ -41,13 +43,4 @@ def _processed(param: Any, kind: object, usual: Callable[[Any, Any], Any], ctx: 
 def _is_right(value: object, kind: object) -> bool:
     if kind == list[str]:
         return isinstance(value, tuple | list) and all(_is_right(one, str) for one in value)
-    return kind is str and isinstance(value, str) and _is_unicode(value)
-
-
-def _is_unicode(text: str) -> bool:
-    """False for bytes that were no text: those are Typer's to refuse."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return kind is str and isinstance(value, str) and is_text(value)
