@@ -5,22 +5,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from kimi_auth.cli.view_state import ViewState, finish, fold
+from kimi_auth.cli.view_state import FoldingView, finish, fold
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.login.view import Notice, NoticeKind
+from kimi_auth.login.view import NOT_YET, Notice, NoticeKind
 
 __all__ = ["JsonView"]
-
-_WAITING: dict[NoticeKind, str] = {
-    "waiting": "authorization_pending",
-    "slowed_down": "slow_down",
-    "unreachable": "unreachable",
-}
-"""Notices that mean "not yet", and the error code (RFC 8628 §3.5) that goes with each."""
 
 
 class Emit(Protocol):
@@ -29,12 +21,12 @@ class Emit(Protocol):
     def __call__(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None: ...
 
 
-class JsonView:
+class JsonView(FoldingView):
     """A `LoginView` that writes with `emit`; "not yet" is said once, until it changes."""
 
     def __init__(self, emit: Emit, platform: str) -> None:
+        super().__init__(platform)
         self._emit = emit
-        self._state = ViewState(platform)
         self._last: NoticeKind | None = None
 
     def tell(self, notice: Notice) -> None:
@@ -52,9 +44,9 @@ class JsonView:
                     "expires_in": round(notice.left_s),
                 },
             )
-        elif notice.kind in _WAITING:
+        elif notice.kind in NOT_YET:
             if notice.kind != last:
-                data = {"error": _WAITING[notice.kind], "error_description": "", "wait_s": round(notice.wait_s, 3)}
+                data = {"error": NOT_YET[notice.kind], "error_description": "", "wait_s": round(notice.wait_s, 3)}
                 self._emit("waiting", notice.message, data)
         else:
             count = {"count": notice.count} if notice.kind == "models" else {}
@@ -74,6 +66,3 @@ class JsonView:
                 }
             )
             self._emit("success", finish(self._state, report).message, data)
-
-    async def left(self) -> None:
-        await asyncio.Event().wait()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-from kimi_auth.cli.view_state import ViewState, finish, fold
+from kimi_auth.cli.view_state import FoldingView, finish, fold
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.view import CAUTION, SENT, Notice
 from kimi_auth.support.language import tr
@@ -13,12 +12,12 @@ from kimi_auth.support.language import tr
 __all__ = ["PlainView"]
 
 
-class PlainView:
+class PlainView(FoldingView):
     """A `LoginView` that writes with `line`; the same sentence is not said twice in a row."""
 
     def __init__(self, line: Callable[[str], None], platform: str) -> None:
+        super().__init__(platform)
         self._line = line
-        self._state = ViewState(platform)
 
     def tell(self, notice: Notice) -> None:
         before, self._state = self._state, fold(self._state, notice, 0.0)
@@ -48,9 +47,6 @@ class PlainView:
     def finish(self, report: LoginReport) -> None:
         """The last line."""
         self._line(finish(self._state, report).message)
-
-    async def left(self) -> None:
-        await asyncio.Event().wait()
 
 
 def _minutes(seconds: float) -> str:

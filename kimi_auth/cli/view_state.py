@@ -6,13 +6,13 @@ All times are seconds on one clock of the caller's choice; nothing here reads a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from kimi_auth.credential.status import LoginReport
-from kimi_auth.login.view import Notice, NoticeKind
+from kimi_auth.login.view import Notice, NoticeKind, SilentView
 from kimi_auth.support.language import Sentence, counted, tr
 
-__all__ = ["STEPS", "Mood", "ViewState", "finish", "fold", "interrupt"]
+__all__ = ["STEPS", "FoldingView", "Mood", "ViewState", "finish", "fold", "interrupt"]
 
 Mood = Literal["starting", "waiting", "slowed", "offline", "finishing", "good", "plain", "bad"]
 """The stage of the sign-in; the last three are ends."""
@@ -121,6 +121,19 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
     if report.account:
         sentence = _WITH_NAME[sentence]
     return replace(state, mood=mood, message=sentence.format(platform=state.platform, account=report.account))
+
+
+class FoldingView(SilentView):
+    """A `LoginView` that redraws nothing: it keeps the state, has nothing to put back and cannot be left."""
+
+    def __init__(self, platform: str) -> None:
+        self._state = ViewState(platform)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing has to be put back."""
 
 
 def interrupt(state: ViewState) -> ViewState:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from kimi_auth.compat.host import Config, adopt, platforms, session_for
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.errors import ConfigError, KimiAuthError, LoginCancelled
-from kimi_auth.login.view import Notice, NoticeKind, SilentView
+from kimi_auth.login.view import NOT_YET, Notice, NoticeKind, SilentView
 from kimi_auth.session import Session, components_of
 from kimi_auth.signing import sign_in
 from kimi_auth.support import browser
@@ -26,13 +26,6 @@ __all__ = ["KIMI_CODE_OAUTH_KEY", "OAuthEvent", "OAuthEventKind", "login_kimi_co
 KIMI_CODE_OAUTH_KEY = "oauth/kimi-code"
 
 OAuthEventKind = Literal["info", "error", "waiting", "verification_url", "success"]
-
-WAITING: dict[NoticeKind, str] = {
-    "waiting": "authorization_pending",
-    "slowed_down": "slow_down",
-    "unreachable": "unreachable",
-}
-"""Notices that mean "not yet", and the error code (RFC 8628 §3.5) that goes with each."""
 
 log: logging.Logger = logging.getLogger("kimi_auth.compat")
 
@@ -75,10 +68,10 @@ class _Events(SilentView):
                 "expires_in": round(notice.left_s),
             }
             self._put("verification_url", f"{url} (code {notice.code.user_code})", data)
-        elif notice.kind not in WAITING:
+        elif notice.kind not in NOT_YET:
             self._put("info", notice.message)
         elif notice.kind != last:
-            self._put("waiting", notice.message, {"error": WAITING[notice.kind], "error_description": notice.message})
+            self._put("waiting", notice.message, {"error": NOT_YET[notice.kind], "error_description": notice.message})
 
     def _put(self, kind: OAuthEventKind, message: str, data: dict[str, Any] | None = None) -> None:
         self.queue.put_nowait(OAuthEvent(kind, message, data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -12,7 +13,7 @@ from kimi_auth.support.language import tr
 from kimi_auth.support.text import one_line
 from kimi_auth.wire import DeviceCode
 
-__all__ = ["CAUTION", "SENT", "LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]
+__all__ = ["CAUTION", "NOT_YET", "SENT", "LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]
 
 NoticeKind = Literal[
     "code",  # show these codes; `code`, `left_s`
@@ -28,6 +29,13 @@ NoticeKind = Literal[
     "live",  # running clients were served; `count` of them
     "warning",  # something went wrong that does not end the login
 ]
+
+NOT_YET: Mapping[NoticeKind, str] = {
+    "waiting": "authorization_pending",
+    "slowed_down": "slow_down",
+    "unreachable": "unreachable",
+}
+"""Notices that mean "not yet", and the error code (RFC 8628 §3.5) that goes with each in events for programs."""
 
 
 @dataclass(frozen=True, slots=True)
