@@ -5,7 +5,7 @@ RFC 8628 §6.1 suggests capital letters without vowels; servers use digits and v
 
 from __future__ import annotations
 
-__all__ = ["block_letters", "can_draw"]
+__all__ = ["block_letters", "can_draw", "half_blocks"]
 
 HEIGHT_PX = 7
 GAP_PX = 2
@@ -62,8 +62,12 @@ def can_draw(text: str, width: int) -> bool:
 
 def block_letters(text: str) -> list[str]:
     """`text` as lines of half blocks, four of them, all equally long. KeyError for a character without glyph."""
-    rows = _pixel_rows(text)
-    rows.append("." * len(rows[0]))
+    return half_blocks(_pixel_rows(text))
+
+
+def half_blocks(rows: list[str]) -> list[str]:
+    """Rows of pixels, `#` for a dark one and `.` for any other, as half as many lines of half blocks."""
+    rows = [*rows, "." * len(rows[0])] if len(rows) % 2 else rows
     return [
         "".join(_HALF_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
         for upper, lower in zip(rows[::2], rows[1::2], strict=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from kimi_auth.cli.block_letters import half_blocks
+
 __all__ = ["draw_qr"]
 
 QUIET_ZONE = 2
@@ -12,8 +14,6 @@ QUIET_ZONE = 2
 INK = "#000000 on #ffffff"
 """Not the palette's black and white: Solarized's are #073642 and #eee8d5, Gruvbox light's two light browns, and under five of ten
 palettes no scanner reads those. Terminals of 256 colours get 16 and 231, which no theme changes."""
-
-_BLOCKS = {(0, 0): " ", (0, 1): "▄", (1, 0): "▀", (1, 1): "█"}
 
 
 def draw_qr(text: str) -> Text | None:
@@ -26,11 +26,5 @@ def draw_qr(text: str) -> Text | None:
         code = segno.make_qr(text, error="l", boost_error=False)
     except segno.DataOverflowError:
         return None
-    rows = [[int(bool(module)) for module in row] for row in code.matrix_iter(border=QUIET_ZONE)]
-    if len(rows) % 2:
-        rows.append([0] * len(rows[0]))
-    lines = [
-        "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
-        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
-    ]
-    return Text("\n".join(lines), style=INK, no_wrap=True)
+    rows = ["".join("#" if module else "." for module in row) for row in code.matrix_iter(border=QUIET_ZONE)]
+    return Text("\n".join(half_blocks(rows)), style=INK, no_wrap=True)
