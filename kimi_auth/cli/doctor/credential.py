@@ -115,12 +115,8 @@ def _readable(session: Session) -> str:
 
 def _mode(session: Session) -> int | None:
     path = file_of(session)
-    return _mode_of(path) if path else None
-
-
-def _mode_of(path: Path) -> int | None:
     try:
-        return stat.S_IMODE(path.stat().st_mode)
+        return stat.S_IMODE(path.stat().st_mode) if path else None
     except OSError:
         return None
 
