@@ -15,7 +15,7 @@ __all__ = ["difference"]
 def difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     """Shows what changed, all machines or the named one. Raises Findings where anything did."""
     from kimi_auth.cli.machine_view import difference_view
-    from kimi_auth.review.difference import compare, pictures, undrawable
+    from kimi_auth.review.difference import compare, pictures
     from kimi_auth.review.revisions import revision
 
     try:
@@ -36,8 +36,8 @@ def difference(out: Terminal, where: str, form: str, name: str | None) -> None:
     found = compare(old, new, after.problems)
     if form == "svg":
         with problems_printed(out, tr("machines that the lints refuse are not drawn")):
-            if problems := undrawable(before, after):
-                raise SpecError(list(problems))
+            if problems := list(dict.fromkeys([*before.problems, *after.problems])):
+                raise SpecError(problems)
         drawn = pictures(found)
         if len(drawn) > 1:
             raise Usage(

@@ -12,10 +12,9 @@ from .difference_picture import overlay
 from .equivalence import Pair, Witness, disagreement, goes, way_to
 from .escape import markdown
 from .overlay import Text
-from .revisions import Revision
 from .svg import svg
 
-__all__ = ["Change", "Difference", "compare", "pictures", "undrawable"]
+__all__ = ["Change", "Difference", "compare", "pictures"]
 
 _KEYS = ("activity", "holds", "walks", "tone")
 
@@ -97,11 +96,6 @@ def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problem
             pairs[name] = (old, new)
             changes += found
     return Difference(tuple(changes), pairs, problems)
-
-
-def undrawable(before: Revision, after: Revision) -> tuple[str, ...]:
-    """Problems that the lints found in either revision, one line each: such machines are compared, but never drawn."""
-    return tuple(dict.fromkeys([*before.problems, *after.problems]))
 
 
 def pictures(difference: Difference) -> Mapping[str, str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kimi_auth.machine.spec import Edge, Machine, digest
+from kimi_auth.machine.spec import Edge, Machine, digest, edges
 
-from .html_machine import edge_count
 from .html_parts import escape, identifier, led, link, mono, prose, states_of, table
 from .login_story import STORY, strip
 from .page_data import PageData
@@ -106,7 +105,7 @@ def _sent_again(again: Iterable[str], not_spent: Iterable[str]) -> str:
     says = (
         f"One that may have been spent: only on a walk that takes {_edges(again)}. There a claim on disk declares that the first "
         f"sending may have happened. Without these edges the model checker's process never sends one again. Rule: "
-        f"{link(_rule('I1'), 'I1')}."
+        f"{link('rule-i1', 'I1')}."
     )
     unspent = _edges(not_spent)
     return says + (
@@ -170,17 +169,13 @@ def _answer(machines: Mapping[str, Machine], title: str, rows: list[dict[str, st
     return f"{name}: {mono(outcome)}" + (f" {leads}." if leads else ", which is no step of a machine.")
 
 
-def _rule(name: str) -> str:
-    return f"rule-{identifier(name)}"
-
-
 def _sizes(machines: Mapping[str, Machine], page_data: PageData) -> str:
     rows = []
     for name, machine in machines.items():
-        tests = page_data.tests(machine)
-        walked = "not measured" if tests is None else f"{sum(map(bool, tests.values()))} of {edge_count(machine)}"
+        tests, count = page_data.tests(machine), len(edges(machine))
+        walked = "not measured" if tests is None else f"{sum(map(bool, tests.values()))} of {count}"
         working = len(machine.states) - len(machine.rest)
-        counts = (str(working), str(len(machine.rest)), str(edge_count(machine)))
+        counts = (str(working), str(len(machine.rest)), str(count))
         rows.append((f'<a class="mono" href="#{escape(name)}">{escape(name)}</a>', *counts, walked))
     head = ("machine", "working states", "rest states", "edges", "walked by tests")
     return "<h3>Sizes</h3>\n" + table(head, rows, heading=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kimi_auth.machine.spec import Edge, Machine, edges
+from kimi_auth.machine.spec import Edge, Machine
 
 from .coverage import coverage, only_checked
 from .html_parts import Row, escape, figure, identifier, link, mono, prose, table, tag, work
@@ -14,7 +14,7 @@ from .page_data import HOOK_COLUMNS, PageData
 from .source_lines import promise, source_line
 from .svg import drawing
 
-__all__ = ["address_of", "edge_count", "machine_section"]
+__all__ = ["address_of", "machine_section"]
 
 Killers = Mapping[str, Mapping[str, Any]]
 
@@ -52,11 +52,6 @@ def machine_section(machine: Machine, machines: Mapping[str, Machine], page_data
 def address_of(edge: Edge) -> str:
     """Its address in the page."""
     return f"{edge.machine}.{edge.source}.{edge.event}"
-
-
-def edge_count(machine: Machine) -> int:
-    """How many edges it has."""
-    return len(edges(machine))
 
 
 def _transitions(
