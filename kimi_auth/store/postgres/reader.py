@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from kimi_auth.clock import Clock, SystemClock
 from kimi_auth.errors import StorageError, StoreUnwritable
-from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, CredentialStore, RevokedMark, Snapshot
+from kimi_auth.store.contract import RevokedMark, Snapshot
 from kimi_auth.support.language import tr
 from kimi_auth.support.loops import is_in_loop
-from kimi_auth.token import Token, fingerprint, parse_record
+from kimi_auth.token import fingerprint, parse_record
 
 from . import sql
 from .address import Address
@@ -43,9 +44,6 @@ class PostgresReader(PostgresReading):
 
     def holder(self) -> str:
         return str(tr("the process that renews"))
-
-    def check_writable(self) -> None:
-        raise self._read_only()
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[None]:
@@ -91,46 +89,12 @@ class PostgresReader(PostgresReading):
     def logins(self) -> list[str]:
         return [row["login"] for row in self._line.ask(sql.READ_LOGINS, {"count": LOGINS_MAX})]
 
-    def rename(self, target: CredentialStore) -> str:
-        raise self._read_only()
-
-    # --- what only a renewer may do -----------------------------------------------------------------------------------
-
-    def claim(self, fp: str) -> Claim:
-        raise self._read_only()
-
-    def renew_claim(self, claim: Claim) -> Claim:
-        raise self._read_only()
-
-    def withdraw_claim(self, claim: Claim) -> None:
-        raise self._read_only()
-
-    def stage(self, claim: Claim, token: Token) -> None:
-        raise self._read_only()
-
-    def commit(self, claim: Claim, token: Token) -> Committed:
-        raise self._read_only()
-
-    def put(self, token: Token) -> None:
-        raise self._read_only()
-
-    def sign_out(self, now_s: float) -> None:
-        raise self._read_only()
-
-    def tidy(self, now_s: float) -> None:
-        raise self._read_only()
-
-    def mark_revoked(self, fp: str, refusal: RevokedMark) -> None:
-        raise self._read_only()
-
-    def set_backoff(self, backoff: Backoff) -> None:
-        raise self._read_only()
-
-    def bind(self, binding: Binding | None) -> None:
-        raise self._read_only()
-
-    def _read_only(self) -> StoreUnwritable:
-        return StoreUnwritable(
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise StoreUnwritable(
             tr("{location}: this program may only read access tokens", location=self.location),
             hint=tr("sign in, out and renew with the address of a renewer"),
         )
+
+    check_writable = claim = renew_claim = withdraw_claim = stage = commit = _refuse
+    put = sign_out = tidy = mark_revoked = set_backoff = bind = rename = _refuse
+    """What only a renewer may do."""
