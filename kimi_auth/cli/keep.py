@@ -27,7 +27,6 @@ from kimi_auth.errors import ConfigError, KimiAuthError
 from kimi_auth.fleet import Keeper, Limits
 from kimi_auth.fleet.counts import CONTENT_TYPE, Counts
 from kimi_auth.home import choose
-from kimi_auth.selection import STORE
 from kimi_auth.support.language import tr
 
 __all__ = ["keep"]
@@ -70,16 +69,11 @@ class Worker:
             self.pipe.close()
 
 
-def keep(out: Terminal, *, workers: int, in_flight: int, metrics: str, home: str | None) -> None:
-    """Runs the workers until SIGTERM or SIGINT. Raises Usage, ConfigError, and StorageError where the table cannot be kept."""
+def keep(out: Terminal, url: str, *, workers: int, in_flight: int, metrics: str, home: str | None) -> None:
+    """Runs the workers for the database at `url` until SIGTERM or SIGINT. Raises Usage, ConfigError, and StorageError where the
+    table cannot be kept."""
     if workers < 1 or in_flight < 1:
         raise Usage(tr("--workers and --in-flight take a number above 0"))
-    url = os.environ.get(STORE, "").strip()
-    if not url:
-        raise ConfigError(
-            tr("no database is named"),
-            hint=tr("export KIMI_AUTH_STORE=postgresql://USER@HOST/DATABASE?sslmode=verify-full"),
-        )
     path = choose(os.environ, home).path
     _look(url, path)
     stopping = threading.Event()

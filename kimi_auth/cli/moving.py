@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_auth.cli.errors import Findings
 from kimi_auth.cli.options import concluded
 from kimi_auth.cli.terminal import Row, Terminal
-from kimi_auth.errors import ConfigError, KimiAuthError, NotSignedIn
+from kimi_auth.errors import KimiAuthError, NotSignedIn
 from kimi_auth.selection import STORE, login_name
 from kimi_auth.support.language import tr
 
@@ -17,21 +17,16 @@ if TYPE_CHECKING:
     from kimi_auth.components import Components
     from kimi_auth.login.moving import Place
 
-__all__ = ["move"]
+__all__ = ["FILE", "move"]
 
 FILE = "file"
 
 
 def move(
-    out: Terminal, to: str, *, home: str | None, platform: str | None, account: str | None, is_trial: bool
+    out: Terminal, to: str, url: str, *, home: str | None, platform: str | None, account: str | None, is_trial: bool
 ) -> None:
-    """For `store move`: moves each login that is meant; `is_trial`: only says so. Raises Findings for those that did not."""
-    url = os.environ.get(STORE, "").strip() if to == FILE else to.strip()
-    if not url:
-        raise ConfigError(
-            tr("no database is named"),
-            hint=tr("export KIMI_AUTH_STORE=postgresql://USER@HOST/DATABASE?sslmode=verify-full"),
-        )
+    """For `store move`: moves each login that is meant into the database at `url` or out of it; `is_trial`: only says so. Raises
+    Findings for those that did not."""
     moved: list[dict[str, Any]] = []
     failed = 0
     for name, parts in _meant(url, to, home, platform, account):

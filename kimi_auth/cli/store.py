@@ -54,16 +54,28 @@ def store(
     if action == "keep":
         from kimi_auth.cli.keep import keep
 
-        keep(out, workers=workers, in_flight=in_flight, metrics=metrics, home=home)
+        url = _named(os.environ.get(STORE, ""))
+        keep(out, url, workers=workers, in_flight=in_flight, metrics=metrics, home=home)
         return
     if action == "move" and to is not None:
-        from kimi_auth.cli.moving import move
+        from kimi_auth.cli.moving import FILE, move
 
-        move(out, to, home=home, platform=platform, account=account, is_trial=dry_run)
+        url = _named(os.environ.get(STORE, "") if to == FILE else to)
+        move(out, to, url, home=home, platform=platform, account=account, is_trial=dry_run)
         return
     found = components_of(open_session(platform, home=home, account=account)).store.examine()
     text = str if out.json else out.text
     report(out, [Check(*(public(text(part)) for part in finding)) for finding in found], json=json)
+
+
+def _named(address: str) -> str:
+    """The address of a database, without blanks around it. Raises ConfigError where there is none."""
+    if url := address.strip():
+        return url
+    raise ConfigError(
+        tr("no database is named"),
+        hint=tr("export KIMI_AUTH_STORE=postgresql://USER@HOST/DATABASE?sslmode=verify-full"),
+    )
 
 
 def _init(out: Terminal) -> None:
