@@ -23,14 +23,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from kimi_auth import files
-from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError
+from kimi_auth.errors import ConfigError, NotSignedIn, StorageError
 from kimi_auth.store import Backoff, Binding, CredentialStore, RevokedMark, View, formats, medium
+from kimi_auth.store.all_locked import all_locked
 from kimi_auth.support.language import tr
 from kimi_auth.token import Token
 
@@ -99,17 +100,9 @@ class Stores(NamedTuple):
     def new(self, to: Place) -> CredentialStore:
         return self.file if to == "file" else self.database
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[object]:
         """Both locks of a move, the file's first, then the database's. Raises CredentialLocked, StorageError."""
-        with ExitStack() as stack:
-            for store in (self.file, self.database):
-                if stack.enter_context(store.locked(PATIENCE_S)) is None:
-                    holder = store.holder() or tr("another process")
-                    raise CredentialLocked(
-                        tr("{holder} holds the lock of {location}", holder=holder, location=store.location)
-                    )
-            yield
+        return all_locked((self.file, self.database), PATIENCE_S)
 
 
 def begin(stores: Stores, to: Place, notebook: Notebook, *, device_id: str, is_trial: bool = False) -> str:

@@ -6,15 +6,13 @@ beside the new name first, and taken away from the old one last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-
 from kimi_auth import files
-from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError
+from kimi_auth.errors import ConfigError, NotSignedIn, StorageError
 from kimi_auth.support.language import tr
 from kimi_auth.token import RECORD_FILE_MAX_BYTES
 
-from . import lock, medium
+from . import medium
+from .all_locked import all_locked
 from .credential_files import CredentialFiles
 from .file import FileStore
 
@@ -30,8 +28,8 @@ def rename(source: FileStore, target: FileStore) -> str:
     NotSignedIn, ConfigError for a target with a login, CredentialLocked, and StorageError, also where a renewal has been begun
     and not finished: its answer belongs beside the pair that it was asked for.
     """
-    with ExitStack() as stack:
-        holds = [stack.enter_context(_held(store)) for store in sorted((source, target), key=lambda one: one.path)]
+    in_order = sorted((source, target), key=lambda one: one.path)
+    with all_locked(in_order, PATIENCE_S) as holds:
         found, there = source.read(), target.read()
         if problem := found.problem or there.problem:
             raise problem
@@ -75,13 +73,3 @@ def _move(old: CredentialFiles, new: CredentialFiles, fp: str) -> None:
     files.rename_durably(old.record, new.record)
     for ending in (*beside, f"{fp}.met"):
         files.remove(old.beside(ending))
-
-
-@contextmanager
-def _held(store: FileStore) -> Iterator[lock.Hold]:
-    """The lock of a store, held while the block runs. Raises CredentialLocked."""
-    with store.locked(PATIENCE_S) as hold:
-        if hold is None:
-            holder = store.holder() or tr("another process")
-            raise CredentialLocked(tr("{holder} holds the lock of {location}", holder=holder, location=store.location))
-        yield hold

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
 
 from kimi_auth.clock import Clock, SystemClock
-from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, StorageError, StoreUnwritable
+from kimi_auth.errors import ConfigError, NotSignedIn, StorageError, StoreUnwritable
 from kimi_auth.store import formats
 from kimi_auth.store.contract import Backoff, Binding, Claim, Committed, CredentialStore, RevokedMark
 from kimi_auth.support.language import tr
@@ -210,13 +210,10 @@ class PostgresStore(PostgresReading):
     def rename(self, target: CredentialStore) -> str:
         if not isinstance(target, PostgresStore) or target.address.name != self.address.name:
             raise ConfigError(tr("{location} is another store", location=target.location))
-        with ExitStack() as stack:
-            for store in sorted((self, target), key=lambda one: one.key):
-                if stack.enter_context(store.locked(RENAME_PATIENCE_S)) is None:
-                    holder = store.holder() or tr("another process")
-                    raise CredentialLocked(
-                        tr("{holder} holds the lock of {location}", holder=holder, location=store.location)
-                    )
+        from kimi_auth.store.all_locked import all_locked  # a renewal does without
+
+        in_order = sorted((self, target), key=lambda one: one.key)
+        with all_locked(in_order, RENAME_PATIENCE_S):
             return self._rename(target)
 
     def _rename(self, target: PostgresStore) -> str:

@@ -1,0 +1,28 @@
+"""The locks of several logins at once, for what takes a login from one name or store to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from kimi_auth.errors import CredentialLocked
+from kimi_auth.support.language import tr
+
+from .contract import CredentialStore, Hold
+
+__all__ = ["all_locked"]
+
+
+@contextmanager
+def all_locked(stores: Iterable[CredentialStore], patience_s: float) -> Iterator[list[Hold]]:
+    """Holds each lock, in this order, waiting `patience_s` seconds for each. Raises CredentialLocked, StorageError."""
+    with ExitStack() as stack:
+        holds = []
+        for store in stores:
+            if (hold := stack.enter_context(store.locked(patience_s))) is None:
+                holder = store.holder() or tr("another process")
+                raise CredentialLocked(
+                    tr("{holder} holds the lock of {location}", holder=holder, location=store.location)
+                )
+            holds.append(hold)
+        yield holds
