@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_auth.support.http_libraries import classes
 
-from .bearers import SPENT_BODY, Answer, Bearers, bearer_of
+from .bearers import SPENT_BODY, Answer, Signing, bearer_of
 from .origins import origin_of
-from .source import TokenSource
 
 if TYPE_CHECKING:
     import httpx
@@ -40,7 +39,7 @@ NOT_RESENT = "kimi_auth.not_resent"
 """In the `extensions` of a 401 response: why a newer token was there and the request was not sent again."""
 
 
-class BearerAuth(_Auth):
+class BearerAuth(Signing, _Auth):
     """Signs requests with `Authorization: Bearer` (RFC 6750 §2.1), and once more with a newer token after a 401.
 
     `origin` is a URL at the only origin that gets the token; without it, the source's `api_origin`. It is https, or http on
@@ -64,10 +63,6 @@ class BearerAuth(_Auth):
     mock, and this class answers with a subclass that has the `Auth` of each library loaded by then: so one instance fits a
     client of a library that was imported after it was made.
     """
-
-    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
-        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
-        self._bearers = Bearers(source, origin)
 
     if not TYPE_CHECKING:
 

@@ -14,7 +14,7 @@ from kimi_auth.support.logs import logger
 from .origins import bearer_origin
 from .source import TokenSource
 
-__all__ = ["SPENT_BODY", "Answer", "Bearers", "bearer_of"]
+__all__ = ["SPENT_BODY", "Answer", "Bearers", "Signing", "bearer_of"]
 
 SPENT_BODY = "the request body was a stream and is consumed: send the request again, a newer token is available"
 
@@ -130,6 +130,17 @@ class Bearers:
         asked = getattr(self._source, "__static_key__", None)
         key: str = asked() if asked is not None else ""
         return key
+
+
+class Signing:
+    """What every auth class for a client begins with: the tokens of `source`, for requests to `origin` (see `Bearers`)."""
+
+    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
+        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
+        self._bearers = Bearers(source, origin)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(origin={self._bearers.origin!r})"
 
 
 class _Seen:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from .bearers import Answer, Bearers, bearer_of
+from .bearers import Answer, Signing, bearer_of
 from .origins import origin_of_text
-from .source import TokenSource
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest, ClientResponse
@@ -18,20 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["AiohttpMiddleware"]
 
 
-class AiohttpMiddleware:
+class AiohttpMiddleware(Signing):
     """A client middleware of aiohttp 3.12 or newer; the promises are those of `BearerAuth`.
 
     aiohttp asks it for each hop of a redirect, so that each is signed by its own address, and each may be sent again once.
     A body that was a stream is spent: the 401 is returned, and a log record says so. One instance serves any number of
     sessions and tasks.
     """
-
-    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
-        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
-        self._bearers = Bearers(source, origin)
-
-    def __repr__(self) -> str:
-        return f"AiohttpMiddleware(origin={self._bearers.origin!r})"
 
     async def __call__(
         self, request: ClientRequest, handler: Callable[[ClientRequest], Awaitable[ClientResponse]]

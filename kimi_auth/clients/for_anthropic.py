@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from .bearers import Bearers
+from .bearers import Signing
 from .origins import origin_of_text
-from .source import TokenSource
 
 if TYPE_CHECKING:
     from anthropic import AccessToken
@@ -20,14 +19,8 @@ ASK_AGAIN = 0
 """As the time at which a token ends: the client asks before each request, and keeps none."""
 
 
-class _Credentials:
-    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
-        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
-        self._bearers = Bearers(source, origin)
-        self._given = ""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(origin={self._bearers.origin!r})"
+class _Credentials(Signing):
+    _given = ""
 
     def for_base_url(self, base_url: str) -> Self:
         """anthropic's client asks this when it is made. Raises ValueError for one that sends to another origin."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from .bearers import Answer, Bearers, bearer_of
+from .bearers import Answer, Bearers, Signing, bearer_of
 from .origins import origin_of_text
-from .source import TokenSource
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -18,19 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["RequestsAuth"]
 
 
-class RequestsAuth:
+class RequestsAuth(Signing):
     """What requests takes as `auth`; the promises are those of `BearerAuth`.
 
     Sent again after a 401: bodies in memory, and files that can seek. A generator is spent: the 401 is returned, and a log
     record says so. The calling thread waits for the source. One instance serves any number of sessions and threads.
     """
-
-    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
-        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
-        self._bearers = Bearers(source, origin)
-
-    def __repr__(self) -> str:
-        return f"RequestsAuth(origin={self._bearers.origin!r})"
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Signs a request that is about to be sent. Raises KimiAuthError where there is neither a token nor a static key."""

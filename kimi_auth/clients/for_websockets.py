@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .bearers import Answer, Bearers
+from .bearers import Answer, Signing
 from .origins import origin_of_text
-from .source import TokenSource
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -20,18 +19,11 @@ __all__ = ["WebsocketAuth"]
 _SCHEMES = {"wss": "https", "ws": "http"}
 
 
-class WebsocketAuth:
+class WebsocketAuth(Signing):
     """Signs handshakes; the promises are those of `BearerAuth`, and wss counts as https.
 
     A token is looked at once, when the connection is made: an open connection outlives it.
     """
-
-    def __init__(self, source: TokenSource, *, origin: str | None = None) -> None:
-        """Raises ValueError where no origin is known, or one to which no bearer may be sent."""
-        self._bearers = Bearers(source, origin)
-
-    def __repr__(self) -> str:
-        return f"WebsocketAuth(origin={self._bearers.origin!r})"
 
     async def headers(self, uri: str) -> dict[str, str]:
         """The `additional_headers` of one handshake with `uri`, none for another origin. Raises KimiAuthError where there
