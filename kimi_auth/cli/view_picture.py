@@ -45,9 +45,6 @@ FULL_HEIGHT = 21
 ASKED_HEIGHT = FULL_HEIGHT + 2
 """A lower terminal does not show who asks."""
 
-LOW_HEIGHT = 13
-"""A lower terminal has room for the link, the code and the caution, and for nothing else."""
-
 LINK_LINES_MAX = 4
 
 BLANK = Text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +12,10 @@ __all__ = ["CONTENT_TYPE", "Counts"]
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
-KEPT = 100_000
-"""Latest rotations whose delay is remembered, for `late_s`."""
 
 
 class Counts:
-    """`ends`: walks by the rest state that they reached; `late`: seconds between the moment when a login was due and its
-    taking, of the latest ones."""
+    """`ends`: walks by the rest state that they reached."""
 
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()
@@ -26,20 +23,14 @@ class Counts:
         self.unreachable: int = 0
         """Times that the database could not be asked for due rows."""
         self.in_flight: int = 0
-        self.late: deque[float] = deque(maxlen=KEPT)
         self._late: Counter[float] = Counter()
         self._late_sum_s = 0.0
         self.queue: Queue = Queue(0, 0, 0)
 
     def was_late(self, seconds: float) -> None:
-        self.late.append(seconds)
+        """A login was taken so long after it was due."""
         self._late_sum_s += max(0.0, seconds)
         self._late[next((bound for bound in BOUNDS_S if seconds <= bound), float("inf"))] += 1
-
-    def late_s(self, share: float) -> float:
-        """A count: the delay that this share of the latest rotations did not exceed, in seconds; 0.0 without any."""
-        ordered = sorted(self.late)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     def state(self) -> dict[str, object]:
         """The counts for another process: what `add` takes."""

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["cells", "clean", "one_line", "repr_without", "same", "visible", "visible_lines"]
+__all__ = ["cells", "clean", "one_line", "repr_without", "same", "visible"]
 
 # Unicode's Default_Ignorable_Code_Point outside category C, and blank symbols that are no spaces: all render as
 # nothing.
@@ -27,11 +27,6 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(" " if c.isspace() else "" if _is_invisible(c) else c for c in text)
-
-
-def visible_lines(text: str) -> str:
-    """As `visible` for a text of several lines; keeps the line breaks."""
-    return "\n".join(map(visible, text.split("\n")))
 
 
 def one_line(text: str) -> str:

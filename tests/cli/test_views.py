@@ -17,7 +17,7 @@ from rich.text import Text
 from kimi_auth.cli import block_letters, pictures, qr
 from kimi_auth.cli.view_json import JsonView
 from kimi_auth.cli.view_live import LiveView
-from kimi_auth.cli.view_picture import FULL_HEIGHT, LOW_HEIGHT, render
+from kimi_auth.cli.view_picture import FULL_HEIGHT, render
 from kimi_auth.cli.view_plain import PlainView
 from kimi_auth.cli.view_state import STEPS, ViewState, finish, fold, interrupt
 from kimi_auth.credential.status import LoginReport
@@ -190,6 +190,9 @@ def test_the_spinner_turns_with_the_clock() -> None:
     assert len(marks) == 10
     assert drawn(told(SHOWN)) == drawn(told(SHOWN))
 
+
+LOW_HEIGHT = 13
+"""A lower terminal has room for the link, the code and the caution, and for nothing else."""
 
 SIZES = [(80, 24), (80, 10), (60, 24), (40, 30), (30, 12), (132, 43), (220, 60)]
 LONG = "https://auth.example/device?" + "&".join(f"parameter{number}=value{number}" for number in range(12))

@@ -36,7 +36,6 @@ __all__ = [
     "DURABLE",
     "EXAMINE",
     "FORGET",
-    "INCARNATION",
     "KEYS_OF_ACCESS",
     "KEYS_USED",
     "LEASE_S",
@@ -62,7 +61,6 @@ __all__ = [
     "SWEEP",
     "TAKE",
     "TELL",
-    "VERSION",
     "WANTED",
     "WITHDRAW",
     "WITNESS",
@@ -182,9 +180,6 @@ SHOWN = f"""
 """
 """`is_witnessed`: the session of a silent owner still stands; free proves nothing. A shared lock, so that two who ask at a
 time do not take each other for the owner."""
-
-INCARNATION = "SELECT kimi_auth.incarnation()"
-VERSION = "SELECT version FROM kimi_auth.schema_version"
 
 LOOK = f"SELECT {SHOWN} FROM (SELECT) AS one LEFT JOIN kimi_auth.credentials AS c ON c.key = %(key)s"
 """Always one row, for the clock; its `key` is NULL where the table has none."""
