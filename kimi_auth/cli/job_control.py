@@ -42,15 +42,14 @@ class JobControl:
     @contextmanager
     def taken(self) -> Generator[None, None, None]:
         """Installs the handlers of Ctrl-Z for the length of the block. Elsewhere than in the main thread it does nothing."""
-        handlers = {
-            "SIGTSTP": self._stop,
-            "SIGCONT": self._go_on,
-            "SIGQUIT": self._quit,
-            "SIGWINCH": lambda *_: self._is_settled.set(),
+        known: dict[int, Any] = {
+            signal.SIGTSTP: self._stop,
+            signal.SIGCONT: self._go_on,
+            signal.SIGQUIT: self._quit,
+            signal.SIGWINCH: lambda *_: self._is_settled.set(),
         }
         taken: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            known = {getattr(signal, name): handler for name, handler in handlers.items() if hasattr(signal, name)}
             taken = {number: handler for number, handler in known.items() if signal.getsignal(number) == signal.SIG_DFL}
         try:
             for number, handler in taken.items():
@@ -68,7 +67,7 @@ class JobControl:
         """
         self._is_settled.clear()
         main = threading.main_thread().ident
-        if main is not None and hasattr(signal, "SIGWINCH"):
+        if main is not None:
             signal.pthread_kill(main, signal.SIGWINCH)
             self._is_settled.wait(SETTLE_S)
 

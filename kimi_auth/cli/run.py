@@ -33,7 +33,7 @@ __all__ = ["run", "with_pair"]
 ENDING = "_API_KEY"
 NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
 
-PYTHON_IGNORES = ("SIGPIPE", "SIGXFSZ")
+PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 """Signals that Python ignores at its start; a command has to find them as the shell left them."""
 
 PATH_ADDED = {"ANTHROPIC": "/v1"}
@@ -172,9 +172,8 @@ def _status_of(command: list[str], environ: dict[str, str], *, by: str = "run") 
 
 def _start(command: list[str], environ: dict[str, str], by: str) -> int:
     """Starts `command`, looked up in PATH, and returns its process id. `subprocess` would cost half a start of Python."""
-    default = [getattr(signal, name) for name in PYTHON_IGNORES if hasattr(signal, name)]
     try:
-        return os.posix_spawnp(command[0], command, environ, setsigdef=default)
+        return os.posix_spawnp(command[0], command, environ, setsigdef=PYTHON_IGNORES)
     except FileNotFoundError:
         raise CommandNotFound(tr("{by}: there is no command {command!r}", by=by, command=command[0])) from None
     except (OSError, ValueError) as error:

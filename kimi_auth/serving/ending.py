@@ -10,16 +10,14 @@ from kimi_auth.credential.signals import HELD
 
 __all__ = ["ended_by_signals"]
 
-HANG_UP = getattr(signal, "SIGHUP", None)
-
 
 @contextmanager
 def ended_by_signals(stop: Callable[[], object]) -> Iterator[None]:
     """While the block runs, each of the signals calls `stop`, in the main thread. Under nohup a closed terminal is ignored as ever; SIGINT,
     which a shell script lets its background jobs ignore, is not, for the script may send it to end what it started."""
     before = {number: signal.getsignal(number) for number in HELD}
-    if HANG_UP in before and before[HANG_UP] is signal.SIG_IGN:
-        del before[HANG_UP]
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
     try:
         for number in before:
             signal.signal(number, lambda *_: stop())
