@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimi_auth.errors import KimiAuthError, NotSignedIn, SignInEnded, with_hint
+
+if TYPE_CHECKING:  # grants are read without the extra
+    from starlette.types import Send
 
 __all__ = ["Refusal", "refusal_of", "refuse"]
 
@@ -40,7 +42,7 @@ def refusal_of(error: KimiAuthError) -> Refusal:
     return Refusal(status, error.code, error.message, error.hint, error.retry_after_s)
 
 
-async def refuse(send: Callable[[MutableMapping[str, Any]], Awaitable[None]], refusal: Refusal) -> None:
+async def refuse(send: Send, refusal: Refusal) -> None:
     """Sends the proxy's own error through ASGI."""
     body = _body_of(refusal)
     await send({"type": "http.response.start", "status": refusal.status, "headers": _headers_of(refusal, len(body))})

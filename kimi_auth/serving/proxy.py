@@ -7,8 +7,10 @@ before it do (`kimi_auth.serving.guards`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from starlette.types import Receive, Scope, Send
 
 from kimi_auth.clients.bearers import Answer, Bearers
 from kimi_auth.clients.source import TokenSource
@@ -23,10 +25,6 @@ from .api_paths import EVERYTHING, VERSION, AllowedPaths, Target, target_of
 from .upstream import Exchange, Upstream
 
 __all__ = ["BODY_BYTES_MAX", "ENDED", "HUNG_UP", "Proxy", "Served"]
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 Stands = Callable[[], Awaitable[bool]]
 """Whether the grant of a request still stands."""
@@ -87,13 +85,9 @@ class Proxy:
         self._upstream = upstream or Upstream(self._base)
         self._room_bytes = BODIES_BYTES_MAX
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self.serve(scope, receive, send)
-
     async def serve(
         self,
-        scope: MutableMapping[str, Any],
+        scope: Scope,
         receive: Receive,
         send: Send,
         *,
@@ -111,7 +105,7 @@ class Proxy:
         log.debug("%s %s: %d %s", method, target.path, status, code)
         return Served(method, target.path, status, code)
 
-    def target(self, scope: MutableMapping[str, Any], allowed: AllowedPaths = EVERYTHING) -> Target | Refusal:
+    def target(self, scope: Scope, allowed: AllowedPaths = EVERYTHING) -> Target | Refusal:
         """What a request to the proxy asks for, below the API's base."""
         if scope["method"] not in METHODS:
             return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=listed(METHODS)))
@@ -125,7 +119,7 @@ class Proxy:
     # --- one request -------------------------------------------------------------------------------------------------
 
     async def _served(
-        self, scope: MutableMapping[str, Any], target: Target, receive: Receive, send: Send, stands: Stands
+        self, scope: Scope, target: Target, receive: Receive, send: Send, stands: Stands
     ) -> tuple[int, str]:
         body = await self._read(scope, receive)
         if body is None:
@@ -149,7 +143,7 @@ class Proxy:
             client.may_leave()
             self._room_bytes += body.reserved
 
-    async def _read(self, scope: MutableMapping[str, Any], receive: Receive) -> _Body | Refusal | None:
+    async def _read(self, scope: Scope, receive: Receive) -> _Body | Refusal | None:
         """The whole body of a request to the proxy; None where the client hung up while sending it."""
         declared = declared_length(scope["headers"])
         if declared == 0:
@@ -179,7 +173,7 @@ class Proxy:
             if not is_complete:
                 self._room_bytes += size
 
-    async def _asked(self, scope: MutableMapping[str, Any], target: Target, body: _Body) -> Exchange | Refusal:
+    async def _asked(self, scope: Scope, target: Target, body: _Body) -> Exchange | Refusal:
         """The API's answer, its body not read yet; the second one, where the first was a 401 and a newer bearer is there."""
         try:
             bearer = await self._bearers.token()
@@ -196,13 +190,11 @@ class Proxy:
         except Exception as failure:  # noqa: BLE001 - of httpx, httpx2 or the pool below them
             return _broken(failure)
 
-    async def _sent(self, scope: MutableMapping[str, Any], target: Target, body: _Body, bearer: str) -> Exchange:
+    async def _sent(self, scope: Scope, target: Target, body: _Body, bearer: str) -> Exchange:
         fields = request_fields(scope["headers"], self._upstream.host, bearer, body.length)
         return await self._upstream.send(scope["method"], f"{self._base}{target.text}", fields, body.content)
 
-    async def _newer(
-        self, scope: MutableMapping[str, Any], target: Target, response: Exchange, bearer: str
-    ) -> str | None:
+    async def _newer(self, scope: Scope, target: Target, response: Exchange, bearer: str) -> str | None:
         """Another bearer, where this answer refuses `bearer`. Any number of requests that ask at once cause one rotation."""
         try:
             return await self._bearers.newer(self._told(scope, target, response, bearer), bearer)
@@ -210,7 +202,7 @@ class Proxy:
             await response.aclose()
             raise
 
-    def _told(self, scope: MutableMapping[str, Any], target: Target, response: Exchange, bearer: str) -> Answer:
+    def _told(self, scope: Scope, target: Target, response: Exchange, bearer: str) -> Answer:
         return Answer(response.status, scope["method"], self._bearers.origin, target.path, bearer)
 
     async def _passed_on(
@@ -244,7 +236,7 @@ class Proxy:
 class _Client:
     """The client of one request, whose hanging up cancels the task that serves it."""
 
-    def __init__(self, scope: MutableMapping[str, Any], receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
