@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kimi_auth.cli.errors import Findings, Usage
@@ -63,21 +63,17 @@ def _parts(log: Checked) -> Iterable[str]:
 def _read(file: Path) -> str:
     """For `--conforms`: a file as text, at most as much as a trace may have. It is hostile: it never makes the command wait."""
     try:
-        return b"".join(_pieces(file)).decode("utf-8", "replace")
+        descriptor = os.open(file, os.O_RDONLY | SAFELY)
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, tr("it is not a regular file"))
+            data = opened.read(BYTES_MAX + 1)
     except OSError as error:
         said = tr("cannot read {file}: {reason}", file=clean(str(file)), reason=error.strerror or type(error).__name__)
         raise Usage(said, hint=tr("record one: kimi-auth login --trace FILE")) from None
     except ValueError:  # a null byte in its name
         raise Usage(tr("a file's name holds a null byte"), hint=tr("name another file")) from None
-
-
-def _pieces(file: Path) -> Iterator[bytes]:
-    descriptor = os.open(file, os.O_RDONLY | SAFELY)
-    with os.fdopen(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, tr("it is not a regular file"))
-        data = opened.read(BYTES_MAX + 1)
-        if len(data) > BYTES_MAX:
-            said = tr("{file} holds more than {size} MiB", file=clean(str(file)), size=BYTES_MAX >> 20)
-            raise Usage(said, hint=tr("split it at the end of a walk"))
-        yield data
+    if len(data) > BYTES_MAX:
+        said = tr("{file} holds more than {size} MiB", file=clean(str(file)), size=BYTES_MAX >> 20)
+        raise Usage(said, hint=tr("split it at the end of a walk"))
+    return data.decode("utf-8", "replace")

@@ -82,6 +82,7 @@ class Difference:
         return "\n".join(lines) + "\n"
 
 
+_GONE_FIRST = ("removed", "changed", "added", "worded")
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "worded": "·"}
 
 
@@ -108,7 +109,9 @@ def pictures(difference: Difference) -> Mapping[str, str]:
     for name, (before, after) in difference.pairs.items():
         machine = after or before
         assert machine is not None
-        changes = sorted((one for one in difference.changes if one.machine == name), key=_goes_first)
+        changes = sorted(
+            (one for one in difference.changes if one.machine == name), key=lambda one: _GONE_FIRST.index(one.kind)
+        )
         lines = tuple(line for change in changes for line in _lines(change))
         drawn[name] = svg(machine, partial(overlay, before, after, footer=lines))
     return drawn
@@ -215,7 +218,3 @@ def _lines(change: Change) -> list[Text]:
     """A line for a change and one for its effect; only the first has a colour."""
     first = f"{_SIGNS[change.kind]} {change}"
     return [("", first)] if change.kind == "worded" else [(change.kind, first), ("", f"    {_effect(change)}")]
-
-
-def _goes_first(change: Change) -> int:
-    return ("removed", "changed", "added", "worded").index(change.kind)
