@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kimi_auth.credential.credential import PATIENCE_S
-from kimi_auth.errors import ConfigError, CredentialLocked, NotSignedIn, Revoked
+from kimi_auth.errors import ConfigError, NotSignedIn, Revoked
 from kimi_auth.store import Binding, CredentialStore, Snapshot
+from kimi_auth.store.all_locked import all_locked
 from kimi_auth.support.language import tr
 from kimi_auth.support.urls import normal_url
 from kimi_auth.token import Token, fingerprint, parse_record
@@ -76,9 +77,7 @@ def move(source: CredentialStore, target: CredentialStore, issuer: str, now_s: f
 def _both(source: CredentialStore, own: CredentialStore) -> Iterator[None]:
     """Holds both locks, where there is something to adopt: taking a lock makes directories."""
     _whole(source)
-    with source.locked(PATIENCE_MAX_S) as theirs, own.locked(LOCK_PATIENCE_S) as ours:
-        if not theirs or not ours:
-            raise _locked(own if theirs else source)
+    with all_locked((source,), PATIENCE_MAX_S), all_locked((own,), LOCK_PATIENCE_S):
         yield
 
 
@@ -129,9 +128,7 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
         raise ConfigError(
             tr("{issuer} {problem}", issuer=ascii(issuer)[:80], problem=problem), hint=tr("give the OAuth host's URL")
         ) from None
-    with store.locked(LOCK_PATIENCE_S) as held:
-        if not held:
-            raise _locked(store)
+    with all_locked((store,), LOCK_PATIENCE_S):
         found, before = store.read(), store.binding()
         if found.problem is not None:
             raise found.problem
@@ -147,8 +144,3 @@ def adopt(store: CredentialStore, issuer: str) -> Adoption:
             store.put(parse_record({**token.record(), "issuer": issuer}))
     said = (before.issuer or "unreadable") if before else ""
     return Adoption(issuer, fingerprint(token), token.issuer, said)
-
-
-def _locked(store: CredentialStore) -> CredentialLocked:
-    holder = store.holder() or tr("another process")
-    return CredentialLocked(tr("{holder} holds the lock of {location}", holder=holder, location=store.location))

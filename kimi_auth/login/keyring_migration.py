@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError
+from kimi_auth.errors import ConfigError, KimiAuthError, StorageError
 from kimi_auth.models import ConfigFile, waits_in_keyring
 from kimi_auth.platforms import Platform
 from kimi_auth.support.language import tr
@@ -79,15 +79,9 @@ def _asked(keyring: LegacyKeyring, platform: Platform, store: CredentialStore) -
 
 def _keep(token: Token | None, store: CredentialStore) -> bool:
     """The store has a login, or a logout, when this returns True: the keyring's, unless it had one of its own."""
-    with store.locked(LOCK_PATIENCE_S) as held:
-        if not held:
-            raise CredentialLocked(
-                tr(
-                    "{holder} holds the lock of {location}",
-                    holder=store.holder() or "another process",
-                    location=store.location,
-                )
-            )
+    from kimi_auth.store.all_locked import all_locked  # that one waits is asked without
+
+    with all_locked((store,), LOCK_PATIENCE_S):
         found = store.read()
         if found.problem is not None:
             raise found.problem

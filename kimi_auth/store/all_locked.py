@@ -1,4 +1,4 @@
-"""The locks of several logins at once, for what takes a login from one name or store to another."""
+"""Locks that a person waits for: of one login or of several, for what takes it to another name, store or host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["all_locked"]
 
 @contextmanager
 def all_locked(stores: Iterable[CredentialStore], patience_s: float) -> Iterator[list[Hold]]:
-    """Holds each lock, in this order, waiting `patience_s` seconds for each. Raises CredentialLocked, StorageError."""
+    """Holds the lock of each, in this order, waiting `patience_s` seconds for it. Raises CredentialLocked, StorageError."""
     with ExitStack() as stack:
         holds = []
         for store in stores:
