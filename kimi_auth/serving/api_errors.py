@@ -24,9 +24,9 @@ _TYPES = {
 
 
 class Refusal(NamedTuple):
-    """Why the proxy answers by itself. `code`: stable, for programs; `hint`: the next step; `retry_after_s`: None where no
-    moment is known at which another try makes sense; `closes`: the connection cannot be used again, because the end of its
-    request is in doubt."""
+    """Why a server of ours refuses by itself. `code`: stable, for programs and logs; `hint`: the next step; `retry_after_s`:
+    None where no moment is known at which another try makes sense; `closes`: the connection cannot be used again, because the
+    end of its request is in doubt."""
 
     status: int
     code: str

@@ -24,7 +24,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Scope, Send
 
 from . import oauth, tokens
-from .guards import BodyTooLarge, Guarded, Refusal, refuse
+from .api_errors import Refusal
+from .guards import BodyTooLarge, Guarded, refuse
 from .proxied import refuse_as_api
 from .service import Denied, Endpoint, Service, caller_of, json_response
 
@@ -63,7 +64,7 @@ class _Guarded(Guarded):
         await (refuse_as_api if is_of_api else refuse)(send, refusal)
 
     def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
-        self._service.refused(caller_of(Request(scope)), refusal.word)
+        self._service.refused(caller_of(Request(scope)), refusal.code)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from kimi_auth.support.language import tr
 from . import api_errors
 from .api_headers import keys_in
 from .api_paths import PREFIX, VERSION
-from .guards import Guarded, Refusal, SlowDown, is_same_secret
+from .guards import Guarded, SlowDown, is_same_secret
 from .listening import listen
 from .proxied import Source, refuse_as_api
 from .proxy import BODY_BYTES_MAX, Proxy
@@ -68,7 +68,7 @@ class GuardedProxy(Guarded):
         self._secret = secret
         self._slow = SlowDown()
 
-    async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+    async def answer(self, scope: Scope, send: Send, refusal: api_errors.Refusal) -> None:
         """A refusal by the command's proxy, in the form of the API's errors."""
         await refuse_as_api(send, refusal)
 

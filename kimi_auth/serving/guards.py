@@ -14,20 +14,19 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kimi_auth.support.urls import is_loopback
 
+from .api_errors import Refusal
 from .api_paths import TARGET_BYTES_MAX
 from .server import HEADER_BYTES_MAX, Door, Peer, door_of, peer_of
 
 __all__ = [
     "BodyTooLarge",
     "Guarded",
-    "Refusal",
     "SlowDown",
     "host_refusal",
     "is_from_browser",
@@ -56,14 +55,6 @@ BY_BROWSERS = (b"origin", b"access-control-request-method", b"access-control-req
 
 BY_NODE = (b"sec-fetch-mode", b"cors")
 """The one mark of a browser that Node's own `fetch` sends. A browser never sends it alone: Sec-Fetch-Site comes with it."""
-
-
-class Refusal(NamedTuple):
-    """Why a request is refused: the HTTP status, one word for the log, and a sentence for the client."""
-
-    status: int
-    word: str
-    message: str
 
 
 class BodyTooLarge(Exception):
@@ -258,7 +249,7 @@ def too_large(limit: int) -> Refusal:
 
 async def refuse(send: Send, refusal: Refusal) -> None:
     """The guard sends a refusal and closes the connection: what follows on it may be the rest of a body that was not read."""
-    body = json.dumps({"error": refusal.word, "error_description": refusal.message}).encode()
+    body = json.dumps({"error": refusal.code, "error_description": refusal.message}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

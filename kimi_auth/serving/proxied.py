@@ -15,7 +15,7 @@ from . import api_errors
 from .api_headers import keys_in
 from .api_paths import EVERYTHING, PREFIX
 from .contracts import Wish
-from .guards import BodyTooLarge, Refusal, too_large
+from .guards import BodyTooLarge, too_large
 from .proxy import BODY_BYTES_MAX, ENDED, Proxy
 from .server import door_of
 from .service import Denied, Service, caller_of
@@ -81,7 +81,6 @@ class _Proxied:
         return await self._service.grant_of_key(request, keys[0].decode("latin-1") if keys else "")
 
 
-async def refuse_as_api(send: Send, refusal: Refusal) -> None:
+async def refuse_as_api(send: Send, refusal: api_errors.Refusal) -> None:
     """Sends a refusal of the guards in the form of the API's errors. The connection is closed, for its request was not read."""
-    shaped = api_errors.Refusal(refusal.status, refusal.word, refusal.message, closes=True)
-    await api_errors.refuse(send, shaped)
+    await api_errors.refuse(send, refusal._replace(closes=True))

@@ -123,7 +123,7 @@ def test_a_contradictory_request_is_refused(headers: list[tuple[bytes, bytes]]) 
     """Headers that two servers read differently (request smuggling) get 400."""
     refusal = request_refusal(scope(headers=headers))
     assert refusal is not None
-    assert (refusal.status, refusal.word) == (400, "contradictory")
+    assert (refusal.status, refusal.code) == (400, "contradictory")
 
 
 @pytest.mark.parametrize(
