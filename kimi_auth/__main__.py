@@ -15,19 +15,18 @@ import time
 
 from kimi_auth.quick_files import (
     FallThrough,
+    account_in_use,
     binding_at,
     config_in,
     decode,
     look_at,
     must_be_missing,
-    must_be_ours,
     names_our_platform,
-    read_small,
     record_at,
+    retry_at_s_in,
 )
 from kimi_auth.selection import (
     ACCOUNT_VARIABLES,
-    ACCOUNTS,
     API_BASE_VARIABLES,
     DEFAULT_PLATFORM,
     LOGIN,
@@ -37,7 +36,6 @@ from kimi_auth.selection import (
     STORE,
     UNLABELLED,
     account_meant,
-    accounts_written,
     is_label,
     key_before_login,
     lent_token,
@@ -47,7 +45,6 @@ from kimi_auth.selection import (
     unknown_variables,
 )
 from kimi_auth.token import (
-    RECORD_FILE_MAX_BYTES,
     Token,
     at_leisure,
     described,
@@ -154,11 +151,8 @@ def stored_token(
         raise FallThrough
     folder = _share_dir(environ)
     login = login_name(PLATFORM, _account(environ, account))
-    if not _login_comes_first(environ, login, is_named=is_named):
-        raise FallThrough
     look_at(folder)
-    if not is_named and not names_our_platform(config_in(folder)):
-        raise FallThrough
+    _login_must_be_meant(environ, login, is_named=is_named)
     beside = f"{folder}/credentials/{login}"
     token = record_at(f"{beside}.json")
     if (
@@ -174,27 +168,10 @@ def stored_token(
 
 def _account(environ: Mapping[str, str], named: str | None) -> str:
     """The label of the account that is meant; raises FallThrough for one that is not certain."""
-    label, _ = account_meant(environ, lambda: _in_use(environ), argument=named)
+    label, _ = account_meant(environ, lambda: account_in_use(_share_dir(environ), PLATFORM), argument=named)
     if not is_label(label):
         raise FallThrough
     return label
-
-
-def _in_use(environ: Mapping[str, str]) -> str:
-    """For the fast lane: the account in use in accounts.toml, "" for none; raises FallThrough for a file that is not ours."""
-    folder = f"{_share_dir(environ)}/kimi-auth"
-    try:
-        text = read_small(
-            f"{folder}/{ACCOUNTS}", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, writers=0
-        ).decode()
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError):
-        raise FallThrough from None
-    must_be_ours(folder)
-    if (found := accounts_written(text)) is None:
-        raise FallThrough
-    return found.get(PLATFORM, "")
 
 
 def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: str, *, is_named: bool) -> Token:
@@ -202,14 +179,9 @@ def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: s
     why there is none."""
     from kimi_auth.store.served import ask, parsed, token_in
 
-    if (
-        set(unknown_variables(environ)) != {STORE}
-        or select(environ, variables=ACCOUNT_VARIABLES)[0]
-        or not _login_comes_first(environ, PLATFORM, is_named=is_named)
-    ):
+    if set(unknown_variables(environ)) != {STORE} or select(environ, variables=ACCOUNT_VARIABLES)[0]:
         raise FallThrough
-    if not is_named and not names_our_platform(config_in(_share_dir(environ))):
-        raise FallThrough
+    _login_must_be_meant(environ, PLATFORM, is_named=is_named)
     try:
         status, answer = ask(parsed(url), f"/v1/token?min_ttl={min_ttl}")
         told = decode(answer)
@@ -223,12 +195,16 @@ def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: s
     return token
 
 
-def _login_comes_first(environ: Mapping[str, str], login: str, *, is_named: bool) -> bool:
-    """Whether no key of the user's comes before the `login`, and `kimi-auth run` lent no other login's token."""
+def _login_must_be_meant(environ: Mapping[str, str], login: str, *, is_named: bool) -> None:
+    """Falls through where a key of the user's comes before the `login`; and, unless the platform was named, where
+    `kimi-auth run` lent another login's token or config.toml may name another platform."""
     if key_before_login(environ, key_fingerprint)[1] != LOGIN:
-        return False
+        raise FallThrough
+    if is_named:
+        return
     lent = lent_token(environ, key_fingerprint)
-    return lent is None or is_named or lent[1] == login
+    if (lent is not None and lent[1] != login) or not names_our_platform(config_in(_share_dir(environ))):
+        raise FallThrough
 
 
 def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, account: str | None) -> bool:
@@ -239,16 +215,7 @@ def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, acco
     beside = f"{_share_dir(environ)}/credentials/{login_name(PLATFORM, _account(environ, account))}"
     if not token.refresh_token:
         raise FallThrough
-    try:
-        backoff = decode(read_small(f"{beside}.backoff", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
-    except FileNotFoundError:
-        backoff = {}
-    except OSError:
-        raise FallThrough from None
-    retry_at_s = backoff.get("retry_at_s", 0.0) if isinstance(backoff, dict) else None
-    if not isinstance(retry_at_s, int | float):
-        raise FallThrough
-    if is_ahead(retry_at_s, now_s) or holder_pids([f"{beside}.lock"]):
+    if is_ahead(retry_at_s_in(f"{beside}.backoff"), now_s) or holder_pids([f"{beside}.lock"]):
         return False
     must_be_missing(f"{beside}.{fingerprint(token)}.next")
     return True
@@ -305,7 +272,7 @@ def _say_account(environ: Mapping[str, str], named: str | None) -> None:
     if named is not None or environ.get(STORE, "").strip():
         return
     try:
-        label, source = account_meant(environ, lambda: _in_use(environ))
+        label, source = account_meant(environ, lambda: account_in_use(_share_dir(environ), PLATFORM))
     except FallThrough:
         return
     if label == UNLABELLED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from kimi_auth.selection import CODE_HOME_MARKS
+from kimi_auth.selection import ACCOUNTS, CODE_HOME_MARKS, accounts_written
 from kimi_auth.token import RECORD_FILE_MAX_BYTES, RecordError, Token, parse_record
 
 TYPE_CHECKING = False
@@ -75,25 +75,57 @@ def names_our_platform(config: bytes) -> bool:
     return value.startswith(b' = "kimi-code/') and b'\nprovider = "managed:kimi-code"' in model
 
 
+def account_in_use(folder: str, platform: str) -> str:
+    """The account in use in accounts.toml, "" for none; raises FallThrough for a file that is not ours."""
+    ours = f"{folder}/kimi-auth"
+    try:
+        text = read_small(f"{ours}/{ACCOUNTS}", RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW, writers=0).decode()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        raise FallThrough from None
+    must_be_ours(ours)
+    if (found := accounts_written(text)) is None:
+        raise FallThrough
+    return found.get(platform, "")
+
+
 def record_at(path: str) -> Token:
     try:
-        return parse_record(decode(read_small(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW)))
-    except (OSError, RecordError):
+        return parse_record(_object_at(path))
+    except RecordError:
         raise FallThrough from None
 
 
 def binding_at(path: str) -> str:
     """The OAuth host that this credential is bound to, "" for none; raises FallThrough for a binding that is not certain."""
-    try:
-        bound = decode(read_small(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
-    except FileNotFoundError:
+    if (bound := _object_at(path)) is None:
         return ""
-    except OSError:
-        raise FallThrough from None
-    issuer = bound.get("issuer") if isinstance(bound, dict) else None
+    issuer = bound.get("issuer")
     if not isinstance(issuer, str) or not issuer:
         raise FallThrough
     return issuer
+
+
+def retry_at_s_in(path: str) -> float:
+    """The end of the backoff in this file, unix seconds, 0.0 for none; raises FallThrough for one that is not certain."""
+    at_s = (_object_at(path) or {}).get("retry_at_s", 0.0)
+    if not isinstance(at_s, int | float):
+        raise FallThrough
+    return at_s
+
+
+def _object_at(path: str) -> dict[str, object] | None:
+    """The JSON object in the record or a file beside it, None for no such file; raises FallThrough for anything else."""
+    try:
+        found = decode(read_small(path, RECORD_FILE_MAX_BYTES, os.O_RDONLY | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise FallThrough from None
+    if not isinstance(found, dict):
+        raise FallThrough
+    return found
 
 
 def read_small(path: str, max_bytes: int, flags: int, *, writers: int = 0o022) -> bytes:
