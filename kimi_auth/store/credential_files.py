@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from kimi_auth import files
 from kimi_auth.errors import StorageError
 from kimi_auth.support.language import tr
-from kimi_auth.token import RECORD_FILE_MAX_BYTES, fingerprint
+from kimi_auth.token import RECORD_FILE_MAX_BYTES, Token, fingerprint
 
 from . import claims, formats, medium
 from .contract import Backoff, Binding, Claim, RevokedMark, Snapshot, Stamp
@@ -56,10 +57,6 @@ class CredentialFiles(NamedTuple):
 
     def claim(self, fp: str) -> files.Location:
         return self.beside(f"{checked(fp)}.next")
-
-    def taking(self, claim: Claim) -> files.Location:
-        """The file of the claim that is replacing `claim`."""
-        return self.beside(f"{checked(claim.fp)}.{checked(claim.nonce)}.next")
 
     # --- reading: bad content is a result ----------------------------------------------------------------------------
 
@@ -144,6 +141,46 @@ class CredentialFiles(NamedTuple):
             # Without a free descriptor no file opens, not even a missing one.
             return b"" if os.path.lexists(place.path) else None
         return found.data if found else None
+
+    # --- writing claims ----------------------------------------------------------------------------------------------
+
+    def meet(self, claim: Claim, boot: str, boottime_s: float) -> None:
+        """Notes in a sidecar when `boot` first met `claim`."""
+        path = self.claim(claim.fp).path
+        if path.is_dir():  # not made by any program here, and a rename cannot replace it
+            with medium.doing(tr("cannot make {path}"), path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        meetings = self.meetings(claim.fp)
+        if meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
+            noted = meetings.now_met(claim.nonce, boot, boottime_s)
+            medium.write_durably(self.beside(f"{claim.fp}.met"), claims.encode_meetings(noted))
+
+    def take_over(self, claim: Claim, mine: claims.Header) -> None:
+        """In its file the claim `mine` replaces `claim`. Raises StorageError in every process but the first, and for another claim."""
+        place, taking = self.claim(claim.fp), self.beside(f"{checked(claim.fp)}.{checked(claim.nonce)}.next")
+        # O_EXCL on a name that contains the old nonce: exactly one process takes this claim over, even without a lock.
+        is_first = medium.create_durably(taking, claims.unfinished(mine), allocate=claims.ALLOCATE)
+        try:
+            # Between the read and the creation, the old claim may have been staged, withdrawn or taken over.
+            nonces = [found.header.nonce for _, found in self.claims_on(claim.fp)]
+            if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
+                words = tr("{path} was taken over by another process", path=place.path)
+                raise StorageError(words, hint=tr("it is renewing; try again"))
+            with medium.doing(tr("cannot replace {path}"), place.path):
+                files.rename_durably(taking, place)
+        finally:
+            if is_first:
+                files.remove(taking)
+
+    def write_answer(self, claim: Claim, token: Token, me: Callable[[], Owner]) -> None:
+        """Writes the answer into the file of `claim`, or into a new one of the process `me` where it has vanished or was taken over."""
+        answer = claims.answer(token)
+        for place, found in self.claims_on(claim.fp):
+            # Into the blocks that the claim has allocated: a disk that is full by now cannot lose the answer.
+            if found.header.nonce == claim.nonce and medium.overwrite_durably(place, found.line, answer):
+                return
+        header = claims.new(claim.fp, me())
+        medium.write_durably(self.claim(claim.fp), claims.start(header) + answer)
 
     # --- clearing up -------------------------------------------------------------------------------------------------
 

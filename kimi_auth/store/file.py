@@ -19,7 +19,6 @@ taken, the link's first. A dangling link is an absent record; a link to a direct
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -136,8 +135,13 @@ class FileStore(FileReader):
         with self._opened(tr("cannot make a claim beside {path}")) as folder:
             place = folder.claim(fp)
             medium.refuse_fixed(folder.record)
-            if fp == formats.EMPTY_FP:
-                return _staged_or_refuse(folder.staged(), place.path)
+            if (
+                fp == formats.EMPTY_FP
+            ):  # a tombstone has nothing to send: the answer to install over it, and no claim on it
+                if (staged := folder.staged()) is None:
+                    failure = tr("no answer is staged beside {path}", path=place.path.parent)
+                    raise StorageError(failure, hint=tr("sign in again: kimi-auth login"))
+                return staged
             folder.sweep(fp, self._clock.wall_s())
             mine = claims.new(fp, self._me())
             if medium.create_durably(place, claims.unfinished(mine), allocate=claims.ALLOCATE):
@@ -148,39 +152,14 @@ class FileStore(FileReader):
                     tr("{path} came and went", path=place.path), hint=tr("another process is renewing; try again")
                 )
             if claim.state == "in_flight":
-                self._meet(folder, claim, mine.owner.boot)
+                folder.meet(claim, mine.owner.boot, self._clock.boottime_s())
             return claim
-
-    def _meet(self, folder: CredentialFiles, claim: Claim, boot: str) -> None:
-        """In a sidecar: notes when this boot first met `claim`."""
-        path = folder.claim(claim.fp).path
-        if path.is_dir():  # not made by any program here, and a rename cannot replace it
-            with medium.doing(tr("cannot make {path}"), path):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        boottime_s, meetings = self._clock.boottime_s(), folder.meetings(claim.fp)
-        if meetings.met_at_s(claim.nonce, boot, boottime_s) is None:
-            noted = meetings.now_met(claim.nonce, boot, boottime_s)
-            medium.write_durably(folder.beside(f"{claim.fp}.met"), claims.encode_meetings(noted))
 
     def renew_claim(self, claim: Claim) -> Claim:
         self._need_lock().check()
         with self._opened(tr("cannot make a claim beside {path}")) as folder:
-            place, taking = folder.claim(claim.fp), folder.taking(claim)
             mine = claims.new(claim.fp, self._me())
-            # O_EXCL on a name that contains the old nonce: exactly one process takes this claim over, even without a
-            # lock.
-            is_first = medium.create_durably(taking, claims.unfinished(mine), allocate=claims.ALLOCATE)
-            try:
-                # Between the read and the creation, the old claim may have been staged, withdrawn or taken over.
-                nonces = [found.header.nonce for _, found in folder.claims_on(claim.fp)]
-                if not is_first or nonces[-2:] != [claim.nonce, mine.nonce]:
-                    words = tr("{path} was taken over by another process", path=place.path)
-                    raise StorageError(words, hint=tr("it is renewing; try again"))
-                with medium.doing(tr("cannot replace {path}"), place.path):
-                    files.rename_durably(taking, place)
-            finally:
-                if is_first:
-                    files.remove(taking)
+            folder.take_over(claim, mine)
         return self._own("renewed", mine)
 
     def withdraw_claim(self, claim: Claim) -> None:
@@ -197,14 +176,7 @@ class FileStore(FileReader):
             self._stage(folder, claim, token)
 
     def _stage(self, folder: CredentialFiles, claim: Claim, token: Token) -> None:
-        answer = claims.answer(token)
-        for place, found in folder.claims_on(claim.fp):
-            # Into the blocks that the claim has allocated: a disk that is full by now cannot lose the answer.
-            if found.header.nonce == claim.nonce and medium.overwrite_durably(place, found.line, answer):
-                break
-        else:
-            header = claims.new(claim.fp, self._me())
-            medium.write_durably(folder.claim(claim.fp), claims.start(header) + answer)
+        folder.write_answer(claim, token, self._me)
         self._mine = [mine for mine in self._mine if mine.nonce != claim.nonce]
 
     def commit(self, claim: Claim, token: Token) -> Committed:
@@ -317,12 +289,3 @@ class FileStore(FileReader):
                             medium.overwrite_durably(place, found.line, claims.CLOSED)
                         except StorageError as problem:
                             log.warning("a claim stays open, the next renewal waits for it: %s", problem.line)
-
-
-def _staged_or_refuse(staged: Claim | None, place: Path) -> Claim:
-    """The answer to install over a tombstone. A tombstone has nothing to send, so no claim is made on it."""
-    if staged is None:
-        raise StorageError(
-            tr("no answer is staged beside {path}", path=place.parent), hint=tr("sign in again: kimi-auth login")
-        )
-    return staged
