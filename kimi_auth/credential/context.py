@@ -96,3 +96,15 @@ class CredentialContext(NamedTuple):
     def snapshot(self) -> Snapshot:
         """The record of the last look."""
         return self.view.snapshot
+
+    @property
+    def stored(self) -> Token:
+        """The pair of the last look, in a walk that has found one."""
+        assert self.view.snapshot.token is not None
+        return self.view.snapshot.token
+
+    def retrying_at(self, until_s: float) -> CredentialContext:
+        """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
+        help."""
+        is_transient = self.error is not None and self.error.is_transient
+        return self._replace(retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)

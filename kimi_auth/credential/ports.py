@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,14 +10,17 @@ from kimi_auth.clock import Clock
 from kimi_auth.credential.classify import Now, classify, not_ours
 from kimi_auth.credential.contracts import InspectOutcome
 from kimi_auth.credential.refresh_life import end_of, granted_at_s
-from kimi_auth.errors import KimiAuthError, WrongIssuer
-from kimi_auth.store import CredentialStore, View
+from kimi_auth.errors import KimiAuthError, StorageError, WrongIssuer
+from kimi_auth.store import Binding, CredentialStore, View
+from kimi_auth.support.logs import logger
 from kimi_auth.token import DEFAULT_LIFETIME_S, Token
 
 if TYPE_CHECKING:
     from kimi_auth.wire import Grant, OAuthServer
 
 __all__ = ["CONNECT_S", "UNSAVED_ONE_SHOT_S", "Ports", "token_from"]
+
+log: logging.Logger = logger("credential")
 
 CONNECT_S = 5.0
 UNSAVED_ONE_SHOT_S = 30.0
@@ -69,6 +73,18 @@ class Ports(NamedTuple):
         if token is None or token.is_empty:
             return None
         return not_ours(token, view.binding, self.issuer, self.built_in or self.issuer)
+
+    def bound(self, binding: Binding | None) -> Binding | None:
+        """Under the lock: the binding, written if there is none: the first successful renewal proves the issuer. It is
+        kept beside the record, because other clients drop the record's own key."""
+        if binding is not None:
+            return binding
+        try:
+            self.store.bind(bound := Binding(self.issuer, device_id=self.device_id()))
+        except StorageError as error:
+            log.warning("the credential could not be bound to its OAuth host: %s", error.line)
+            return None
+        return bound
 
     def now(self) -> Now:
         """This moment."""

@@ -26,7 +26,7 @@ from kimi_auth.credential.contracts import (
 from kimi_auth.credential.ports import Ports
 from kimi_auth.credential.token_refresh import TokenRefreshHooks
 from kimi_auth.errors import ConfigError, CredentialLocked, KimiAuthError, StorageError, Unreachable
-from kimi_auth.store import Hold, Snapshot
+from kimi_auth.store import Hold, Snapshot, View
 from kimi_auth.support.language import tr
 
 __all__ = ["ConfigHome", "CredentialHooks", "no_targets"]
@@ -231,6 +231,11 @@ class CredentialHooks(TokenRefreshHooks):
     def left_s(self, deadline_s: float) -> float:
         """For a hook that waits: seconds left until `deadline_s`, never negative."""
         return max(0.0, deadline_s - self._clock.monotonic_s())
+
+    def retry_in_s(self, view: View) -> float:
+        """For a keeper: seconds until the backoff that was viewed is over; 0.0 if a renewal may start now."""
+        wall_s = self._clock.wall_s()
+        return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 
     def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
         """True if a walk of token_lifecycle that ran out of patience could continue with one that lasts until `deadline_s`."""

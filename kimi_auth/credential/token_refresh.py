@@ -27,10 +27,10 @@ from kimi_auth.credential.contracts import (
 )
 from kimi_auth.credential.ports import CONNECT_S, Ports, token_from
 from kimi_auth.errors import KimiAuthError, Revoked, StorageError, Unreachable, WrongIssuer
-from kimi_auth.store import Backoff, Binding, Claim, RevokedMark, Snapshot, View
+from kimi_auth.store import Backoff, Claim, RevokedMark, Snapshot, View
 from kimi_auth.support.language import tr
 from kimi_auth.support.logs import logger
-from kimi_auth.token import Token, left_s
+from kimi_auth.token import left_s
 from kimi_auth.wire.outcomes import ExchangeOutcome, RevokeOutcome
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class TokenRefreshHooks:
             own_retry_at_s=ctx.backoff_until_s,
         )
         if until_s:
-            return "backing_off", self._retrying_at(until_s, ctx._replace(error=backoffs.transient_error(backoff)))
+            return "backing_off", ctx._replace(error=backoffs.transient_error(backoff)).retrying_at(until_s)
         return "renewable", ctx
 
     def _unread(self, ctx: CredentialContext) -> tuple[RereadOutcome, CredentialContext]:
@@ -171,7 +171,7 @@ class TokenRefreshHooks:
         sent_at_s = self._clock.wall_s()  # before the request: a slow answer must not make the token look younger
         ctx = ctx._replace(sent_at_s=self._clock.monotonic_s())
         connect_s = self._ports.advisory_connect_s if ctx.patience_s == 0 else CONNECT_S
-        answer = self._server.exchange(_pair_of(ctx.snapshot).refresh_token, connect_timeout_s=connect_s)
+        answer = self._server.exchange(ctx.stored.refresh_token, connect_timeout_s=connect_s)
         return self.answered(ctx, answer, sent_at_s)
 
     def answered(
@@ -181,7 +181,7 @@ class TokenRefreshHooks:
         ctx = ctx._replace(error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:
-            before = _pair_of(ctx.snapshot)
+            before = ctx.stored
             pair = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer, before=before)
             return "tokens", ctx._replace(pair=pair, error=None)
         return answer.outcome, ctx._replace(in_doubt=answer.outcome == "in_doubt")
@@ -212,7 +212,7 @@ class TokenRefreshHooks:
             life_s=life_s,
             too_short=0 < life_s < ctx.need.min_ttl_s,
         )
-        ctx = self._backing_off(ctx._replace(view=View(there, binding=self._bound(ctx.view.binding))), renewed)
+        ctx = self._backing_off(ctx._replace(view=View(there, binding=self._ports.bound(ctx.view.binding))), renewed)
         took = f"{(self._clock.monotonic_s() - ctx.sent_at_s) * 1000:.0f} ms" if ctx.sent_at_s else "staged before"
         log.info("renewed: pair %s, %.0f s of life, %s", there.fp, life_s, took)
         return "committed", ctx._replace(error=None)
@@ -247,20 +247,14 @@ class TokenRefreshHooks:
             backoff, now.wall_s, is_blocked_now=not works and backoffs.is_blocked(backoff, fp)
         )
         ctx = self._backing_off(ctx._replace(error=error), backoff)
-        return "recorded", self._retrying_at(until_s, ctx)
+        return "recorded", ctx.retrying_at(until_s)
 
     def postpone(self, ctx: CredentialContext, /) -> tuple[PostponeOutcome, CredentialContext]:
         backoff = backoffs.after_failure(
             ctx.view.backoff, ctx.error, ctx.retry_after_s, self._clock.wall_s(), self._ports.luck()
         )
-        ctx = self._retrying_at(backoff.retry_at_s, self._backing_off(ctx, backoff))
+        ctx = self._backing_off(ctx, backoff).retrying_at(backoff.retry_at_s)
         return "postponed", self._recovering(ctx) if ctx.in_doubt else ctx
-
-    def _retrying_at(self, until_s: float, ctx: CredentialContext) -> CredentialContext:
-        """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
-        help."""
-        is_transient = ctx.error is not None and ctx.error.is_transient
-        return ctx._replace(retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)
 
     def _recovering(self, ctx: CredentialContext) -> CredentialContext:
         """Under the lock, after the first lost answer, this process alone tries again after a second, whatever its
@@ -272,11 +266,6 @@ class TokenRefreshHooks:
         # The deadline grows too: an advisory walk has none left, and would give up before its recovery.
         deadline_s = max(ctx.deadline_s, self._clock.monotonic_s() + 2 * RECOVERY_PAUSE_S)
         return ctx._replace(retry_at_s=retry_at_s, deadline_s=deadline_s, recoveries=1)
-
-    def retry_in_s(self, view: View) -> float:
-        """For the hooks of token_refresh: seconds until the backoff that was viewed is over; 0.0 if it may start now."""
-        wall_s = self._clock.wall_s()
-        return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 
     def _insist(self, write: Callable[[], Done]) -> Done | KimiAuthError:
         """Retries `write` every second with the lock held: releasing it would let another process send the spent
@@ -300,28 +289,11 @@ class TokenRefreshHooks:
             log.warning("the shared backoff could not be written: %s", error.line)
         return ctx._replace(view=ctx.view._replace(backoff=backoff))
 
-    def _bound(self, binding: Binding | None) -> Binding | None:
-        """Under the lock: the binding, written if there is none: the first successful renewal proves the issuer. It is
-        kept beside the record, because other clients drop the record's own key."""
-        if binding is not None:
-            return binding
-        try:
-            self._store.bind(bound := Binding(self._issuer, device_id=self._ports.device_id()))
-        except StorageError as error:
-            log.warning("the credential could not be bound to its OAuth host: %s", error.line)
-            return None
-        return bound
-
     def _drop_claim(self, claim: Claim) -> None:
         try:
             self._store.withdraw_claim(claim)
         except StorageError as error:
             log.warning("a claim could not be taken back, the next renewal recovers: %s", error)
-
-
-def _pair_of(snapshot: Snapshot) -> Token:
-    assert snapshot.token is not None
-    return snapshot.token
 
 
 def _kept(error: StorageError) -> StorageError:

@@ -122,12 +122,10 @@ class FleetHooks:
             self._hold.at(self._clock.boottime_s()).check()
         except StorageError as error:
             return "not_processed", ctx._replace(error=error)
-        token = ctx.snapshot.token
-        assert token is not None
         sent_at_s = self._clock.wall_s()
         ctx = ctx._replace(sent_at_s=self._clock.monotonic_s())
         self.is_sent = True
-        answer = await self._send(token.refresh_token, connect_timeout_s=CONNECT_S)
+        answer = await self._send(ctx.stored.refresh_token, connect_timeout_s=CONNECT_S)
         return self._rules.answered(ctx, answer, sent_at_s)
 
     async def stage(self, ctx: CredentialContext, /) -> tuple[StageOutcome, CredentialContext]:
