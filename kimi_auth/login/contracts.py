@@ -43,6 +43,18 @@ class LoginContext:
     already: bool = False
     error: KimiAuthError | None = None
 
+    @property
+    def known_code(self) -> DeviceCode:
+        """The code, in the states behind the one that asked for it."""
+        assert self.code is not None
+        return self.code
+
+    @property
+    def known_token(self) -> Token:
+        """The token, in the states behind the one that brought it."""
+        assert self.token is not None
+        return self.token
+
 
 CheckStoreOutcome = Literal["ready", "already_signed_in", "unfinished", "blocked"]
 PauseBeforeCodeOutcome = Literal["again", "gave_up", "cancelled"]

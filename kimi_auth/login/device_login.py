@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import threading
 from dataclasses import replace
-from typing import TypeVar
 
 from kimi_auth.credential.contracts import InjectOutcome
 from kimi_auth.credential.ports import Ports, token_from
-from kimi_auth.errors import CodeExpired, ConfigError, KimiAuthError, LoginCancelled, SignInEnded, StorageError
+from kimi_auth.errors import CodeExpired, ConfigError, LoginCancelled, SignInEnded, StorageError
 from kimi_auth.login.contracts import (
     CheckStoreOutcome,
     LoginContext,
@@ -26,10 +24,9 @@ from kimi_auth.login.contracts import (
 )
 from kimi_auth.login.ports import LoginPorts
 from kimi_auth.login.storing import Storing
-from kimi_auth.login.view import Notice, NoticeKind
+from kimi_auth.login.view import Notice, NoticeKind, stays_for
 from kimi_auth.store import Binding, View
 from kimi_auth.support.language import counted, listed, tr
-from kimi_auth.token import Token
 from kimi_auth.wire import Answer, DeviceCode, Grant
 from kimi_auth.wire.outcomes import CodeOutcome, PollOutcome
 
@@ -42,19 +39,22 @@ INTERVAL_FACTOR = 1.2
 
 INTERVAL_MIN_S = 1.0
 SLOW_DOWN_S = 5.0
+"""Each slow_down adds this to the interval (RFC 8628 §3.5)."""
+
 BACK_OFF_MAX_S = 60.0
+"""As long as a person can be made to wait for the next request, whatever Retry-After asks for."""
+
 REJECTIONS_MAX = 4
 """Polls in a row that may get a client error without an OAuth error: with their waits, a minute or more of a gateway that
 does not know the server yet."""
 
 LOCK_NOTICE_S = 2.0
+"""A longer wait for the credential's lock is told to the person."""
+
 HOST_SHOWN_MAX = 40
+NO_ANSWER = tr("the server did not answer")
 LAST_WORD_S = 2.0
 """How long an interrupted login waits for the answer of a poll that is in flight: it may be the grant."""
-
-T = TypeVar("T")
-
-log: logging.Logger = logging.getLogger("kimi_auth.login")
 
 
 class DeviceLoginHooks:
@@ -110,19 +110,19 @@ class DeviceLoginHooks:
                 error=None,
             )
         failures = ctx.failures + 1
-        wait_s = max(min(2.0 ** (failures - 1), BACK_OFF_MAX_S), _asked_for_s(answer))
+        wait_s = min(max(2.0 ** (failures - 1), answer.retry_after_s or 0.0), BACK_OFF_MAX_S)
         return answer.outcome, replace(ctx, failures=failures, wait_s=wait_s, error=answer.error)
 
     async def pause_before_code(self, ctx: LoginContext, /) -> tuple[PauseBeforeCodeOutcome, LoginContext]:
         if ctx.failures >= CODE_TRIES_MAX:
             return "gave_up", ctx
-        self._tell("unreachable", _sentence(ctx.error, tr("the server did not answer")), wait_s=ctx.wait_s)
-        if not await self._rest(ctx.wait_s):
+        self._tell("unreachable", ctx.error.message if ctx.error else NO_ANSWER, wait_s=ctx.wait_s)
+        if not await stays_for(self._view, self._clock, ctx.wait_s):
             return "cancelled", _left(ctx)
         return "again", ctx
 
     async def show_code(self, ctx: LoginContext, /) -> tuple[ShowCodeOutcome, LoginContext]:
-        code = _code_of(ctx)
+        code = ctx.known_code
         left_s = ctx.deadline_s - self._clock.boottime_s()
         if code.origins and ctx.codes == 1:
             self._tell(
@@ -157,7 +157,7 @@ class DeviceLoginHooks:
 
     async def wait(self, ctx: LoginContext, /) -> tuple[WaitOutcome, LoginContext]:
         left_s = ctx.deadline_s - self._clock.boottime_s()
-        if not await self._rest(max(0.0, min(ctx.wait_s, left_s))):
+        if not await stays_for(self._view, self._clock, max(0.0, min(ctx.wait_s, left_s))):
             return "cancelled", _left(ctx)
         if self._clock.boottime_s() >= ctx.deadline_s:
             return "lapsed", replace(ctx, error=CodeExpired(tr("the code expired before it was approved")))
@@ -165,11 +165,11 @@ class DeviceLoginHooks:
 
     async def poll_token(self, ctx: LoginContext, /) -> tuple[PollOutcome, LoginContext]:
         sent_at_s = self._clock.wall_s()
-        request = asyncio.ensure_future(self._server.poll(_code_of(ctx).device_code))
+        request = asyncio.ensure_future(self._server.poll(ctx.known_code.device_code))
         try:
             answer = await asyncio.shield(request)
         except asyncio.CancelledError:
-            await self._keep_a_late_grant(_code_of(ctx), request, sent_at_s)
+            await self._keep_a_late_grant(ctx.known_code, request, sent_at_s)
             raise
         if answer.outcome == "granted" and answer.value is not None:
             token = token_from(answer.value, sent_at_s=sent_at_s, issuer=self._issuer)
@@ -182,14 +182,14 @@ class DeviceLoginHooks:
             return "refused", replace(ctx, error=answer.error)
         interval_s = ctx.interval_s + (SLOW_DOWN_S if answer.outcome == "slow_down" else 0.0)
         backed_off_s = min(interval_s * 2.0 ** min(failures, 10), BACK_OFF_MAX_S) if failures else 0.0
-        wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, _asked_for_s(answer))
+        wait_s = max(INTERVAL_FACTOR * interval_s, backed_off_s, min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S))
         told: dict[str, tuple[NoticeKind, str]] = {
             "authorization_pending": ("waiting", tr("Waiting for your approval.")),
             "slow_down": (
                 "slowed_down",
                 tr("The server asks for a poll every {seconds:.0f} s.", seconds=interval_s),
             ),
-            "unreachable": ("unreachable", _sentence(answer.error, tr("the server did not answer"))),
+            "unreachable": ("unreachable", answer.error.message if answer.error else NO_ANSWER),
         }
         if answer.outcome in told:
             self._tell(*told[answer.outcome], wait_s=wait_s)
@@ -206,13 +206,13 @@ class DeviceLoginHooks:
         if ctx.codes > NEW_CODES_MAX:
             return "exhausted", replace(ctx, error=CodeExpired(tr("none of the codes was approved in time")))
         self._tell("code_expired", tr("The code expired; requesting a new one."))
-        next_at_s = ctx.code_at_s + max(ctx.interval_s, _code_of(ctx).interval_s)
-        if not await self._rest(max(0.0, next_at_s - self._clock.boottime_s())):
+        next_at_s = ctx.code_at_s + max(ctx.interval_s, ctx.known_code.interval_s)
+        if not await stays_for(self._view, self._clock, max(0.0, next_at_s - self._clock.boottime_s())):
             return "cancelled", _left(ctx)
         return "renewed", replace(ctx, failures=0)
 
     async def store_credential(self, ctx: LoginContext, /) -> tuple[StoreCredentialOutcome, LoginContext]:
-        token = _token_of(ctx)
+        token = ctx.known_token
         binding = Binding(self._issuer, ctx.code.origins if ctx.code else (), self._device_id())
         if token.token_type != "Bearer":
             # RFC 6749 §7.1: what the client does not understand it must not use.
@@ -243,7 +243,7 @@ class DeviceLoginHooks:
         return "stored", ctx
 
     async def return_grant(self, ctx: LoginContext, /) -> tuple[ReturnGrantOutcome, LoginContext]:
-        giving = asyncio.ensure_future(asyncio.to_thread(self._storing.give_back, _token_of(ctx)))
+        giving = asyncio.ensure_future(asyncio.to_thread(self._storing.give_back, ctx.known_token))
         try:
             await asyncio.shield(giving)
         except asyncio.CancelledError:
@@ -252,7 +252,7 @@ class DeviceLoginHooks:
         return "returned", replace(ctx, token=None)
 
     async def sync_models(self, ctx: LoginContext, /) -> tuple[SyncModelsOutcome, LoginContext]:
-        found = await self._around.discover(_token_of(ctx).access_token)
+        found = await self._around.discover(ctx.known_token.access_token)
         ctx = replace(ctx, notes=found.notes)
         if found.error is not None:
             return "unavailable", replace(ctx, error=found.error)
@@ -272,7 +272,7 @@ class DeviceLoginHooks:
         return "configured", ctx
 
     async def inject(self, ctx: LoginContext, /) -> tuple[InjectOutcome, LoginContext]:
-        self._around.serve(_token_of(ctx).access_token)
+        self._around.serve(ctx.known_token.access_token)
         self._tell("live", tr("The token is live."))
         return "injected", ctx
 
@@ -281,23 +281,14 @@ class DeviceLoginHooks:
     def _tell(self, kind: NoticeKind, message: str, *, wait_s: float = 0.0, count: int = 0) -> None:
         self._view.tell(Notice(kind, message, wait_s=wait_s, count=count))
 
-    async def _rest(self, seconds: float) -> bool:
-        """Sleeps between polls; False, and at once, if the person leaves the view meanwhile."""
-        leaving = asyncio.ensure_future(self._view.left())
-        resting = asyncio.ensure_future(self._clock.sleep_async(seconds))
-        try:
-            await asyncio.wait({leaving, resting}, return_when=asyncio.FIRST_COMPLETED)
-            return not leaving.done()
-        finally:
-            await _put_down(leaving, resting)
-
     async def _keep_a_late_grant(
         self, code: DeviceCode, request: asyncio.Future[Answer[PollOutcome, Grant]], sent_at_s: float
     ) -> None:
         """The login was interrupted while a poll was in flight: if its answer is the grant, that is stored all the same."""
         await asyncio.wait({request}, timeout=LAST_WORD_S)
         if not request.done():
-            await _put_down(request)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
             return
         grant = request.result().value
         if grant is not None:
@@ -305,30 +296,5 @@ class DeviceLoginHooks:
             await self.store_credential(LoginContext(code=code, token=token))
 
 
-async def _put_down(*tasks: asyncio.Future[T]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _left(ctx: LoginContext) -> LoginContext:
     return replace(ctx, error=LoginCancelled(tr("the login was cancelled before it was approved")))
-
-
-def _asked_for_s(answer: Answer[object, object]) -> float:
-    """What Retry-After asks for, in seconds, as far as a person can be made to wait."""
-    return min(answer.retry_after_s or 0.0, BACK_OFF_MAX_S)
-
-
-def _sentence(error: KimiAuthError | None, otherwise: str) -> str:
-    return error.message if error else otherwise
-
-
-def _code_of(ctx: LoginContext) -> DeviceCode:
-    assert ctx.code is not None
-    return ctx.code
-
-
-def _token_of(ctx: LoginContext) -> Token:
-    assert ctx.token is not None
-    return ctx.token

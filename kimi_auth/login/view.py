@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from kimi_auth.clock import Clock
 from kimi_auth.support.language import tr
 from kimi_auth.support.text import one_line
 from kimi_auth.wire import DeviceCode
 
-__all__ = ["CAUTION", "NOT_YET", "SENT", "LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView"]
+__all__ = ["CAUTION", "NOT_YET", "SENT", "LoginView", "Notice", "NoticeKind", "PrintingView", "SilentView", "stays_for"]
 
 NoticeKind = Literal[
     "code",  # show these codes; `code`, `left_s`
@@ -65,6 +66,18 @@ class LoginView(Protocol):
 
     async def left(self) -> None:
         """Returns when the person leaves the view (q or Esc); a view that cannot be left never returns."""
+
+
+async def stays_for(view: LoginView, clock: Clock, seconds: float) -> bool:
+    """Sleeps in front of a view; False, and at once, if the person leaves it meanwhile."""
+    leaving, resting = asyncio.ensure_future(view.left()), asyncio.ensure_future(clock.sleep_async(seconds))
+    try:
+        await asyncio.wait({leaving, resting}, return_when=asyncio.FIRST_COMPLETED)
+        return not leaving.done()
+    finally:
+        leaving.cancel()
+        resting.cancel()
+        await asyncio.gather(leaving, resting, return_exceptions=True)
 
 
 class SilentView:
