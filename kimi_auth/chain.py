@@ -55,8 +55,8 @@ def chained(
     clock: Clock | None,
     observe: Observer | None,
     one_shot: bool,
-) -> tuple[Components, bool]:
-    """What works on the first credential of the chain, and whether that is a login. Raises as `Session.default`."""
+) -> Components:
+    """What works on the first credential of the chain. Raises as `Session.default`."""
     surroundings = os.environ if environ is None else environ
     place = directory(share_dir, home)
     checked_text(api_key=api_key, base_url=base_url)
@@ -89,7 +89,7 @@ def chained(
         raise ValueError(f"base_url= is the API of a key, and there is none: give api_key=, or set {API_KEY}")
     if given := given or given_after_login(components):
         components.use(given, is_named=bool(platform))
-    return components, given is None
+    return components
 
 
 def given_before_login(

@@ -65,6 +65,8 @@ class Components(ChosenLogin):
         stores: Callable[[str], CredentialStore] | None = None,
         platform_from: str = "",
     ) -> None:
+        if store is not None and stores is not None:
+            raise ValueError("store is one credential's, and stores makes it: give one of them")
         has_given_store = store is not None or stores is not None
         super().__init__(
             home,

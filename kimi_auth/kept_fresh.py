@@ -1,12 +1,12 @@
-"""`session.kept_fresh`: while a block runs, a task renews the credential ahead of time, and running clients hold its tokens."""
+"""`session.attach` and `session.kept_fresh`: running clients hold the tokens of a login; while a block runs, a task renews it ahead of time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from kimi_auth.before_use import settle
+from kimi_auth.before_use import look, settle
 from kimi_auth.components import Components
 from kimi_auth.credential.age import Refresher
 from kimi_auth.credential.single_flight import drain, guarded
@@ -17,7 +17,17 @@ from kimi_auth.support.loops import checked_s, only_asyncio
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["kept_fresh"]
+__all__ = ["attach", "kept_fresh"]
+
+
+def attach(components: Components, target: object) -> Callable[[], None]:
+    """As `Session.attach`."""
+    detach = components.targets.attach(target)
+    look(components)
+    token = components.credential.inspect().token
+    if token is not None:
+        components.targets.inject(token.access_token)
+    return detach
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a session that hands out a stored token loads nothing that 
     from kimi_auth.models import Catalogue, Change, ModelEntry
     from kimi_auth.models.sync import Synced
 
-__all__ = ["PlatformModels"]
+__all__ = ["PlatformModels", "sessions_beside"]
 
 
 class Sibling(Protocol):
@@ -170,3 +170,27 @@ class PlatformModels:
             finishes=finishes,
             timeout_s=timeout_s,
         )
+
+
+def sessions_beside(own: Sibling, components: Components, make: Callable[..., Sibling]) -> Callable[[str], Sibling]:
+    """The session of a platform by its id: `own` for its own one, else what `make`, a `Session`, makes in the same share
+    directory and environment."""
+
+    def session_of(platform: str) -> Sibling:
+        if platform == components.platform.id:
+            return own
+        from kimi_auth.store import MemoryStore
+
+        return make(
+            home=components.home,
+            store=MemoryStore(components.clock) if components.is_alone else None,
+            stores=components.stores,
+            platform=platform,
+            account=components.account_beside(platform),
+            environ=components.environ,
+            clock=components.clock,
+            observe=components.observe,
+            one_shot=components.one_shot,
+        )
+
+    return session_of

@@ -15,14 +15,13 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from kimi_auth.before_use import look
 from kimi_auth.clock import Clock
 from kimi_auth.components import Components
 from kimi_auth.session_arguments import checked_account, directory, given, pickled
 from kimi_auth.supply import TokenSupply
-from kimi_auth.support.loops import checked_s, no_loop_here
+from kimi_auth.support.loops import checked_s, run_alone
 from kimi_auth.support.once import once
 
 if TYPE_CHECKING:  # a token is handed out without what signs in, tells a status or serves a running client
@@ -67,34 +66,24 @@ class Session:
         one_shot: bool = False,
         recheck_every_s: float = 0.0,
     ) -> None:
-        if store is not None and stores is not None:
-            raise ValueError("store is one credential's, and stores makes it: give one of them")
-        self._use(
-            Components(
-                directory(share_dir, home),
-                platform=platform,
-                account=checked_account(account),
-                environ=environ,
-                clock=clock,
-                store=store,
-                stores=stores,
-                server=server,
-                observe=observe,
-                one_shot=one_shot,
-            ),
-            recheck_every_s,
-        )
-        # The account by its label: the variable or the file may say something else over there.
-        where = partial(Session, share_dir, home=home, platform=platform, account=self._components.account or None)
-        self._again = partial(where, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)
-        self._only_here = given(clock=clock, store=store, stores=stores, server=server, observe=observe)
+        where: dict[str, Any] = {"platform": platform, "environ": environ, "one_shot": one_shot}
+        here: dict[str, Any] = {"clock": clock, "store": store, "stores": stores, "server": server, "observe": observe}
+        components = Components(directory(share_dir, home), account=checked_account(account), **where, **here)
+        self._use(components, recheck_every_s, partial(Session, share_dir, home=home, **where), given(**here))
 
-    def _use(self, components: Components, recheck_every_s: float) -> None:
+    def _use(
+        self, components: Components, recheck_every_s: float, again: partial[Session], only_here: list[str]
+    ) -> None:
+        """`again`: how another process makes this session; not with `only_here`, arguments that exist in this one only."""
         self._components = components
         self._store = components.store
         self._clock = components.clock
         self._supply = TokenSupply(components, recheck_every_s)
         self._recheck_every_s = recheck_every_s
+        # The account by its label: the variable or the file may say something else over there. A key has none.
+        label = None if components.given else components.account or None
+        self._again = partial(again, account=label, recheck_every_s=recheck_every_s)
+        self._only_here = only_here
 
     def __reduce__(self) -> tuple[object, ...]:
         """A session is pickled as the arguments that it was made from: another process opens the same login by itself."""
@@ -127,24 +116,12 @@ class Session:
         """
         from kimi_auth.chain import chained
 
-        components, is_login = chained(
-            share_dir,
-            home,
-            api_key=api_key,
-            base_url=base_url,
-            platform=platform,
-            account=account,
-            environ=environ,
-            clock=clock,
-            observe=observe,
-            one_shot=one_shot,
-        )
+        where: dict[str, Any] = {"platform": platform, "environ": environ, "one_shot": one_shot}
+        here: dict[str, Any] = {"api_key": api_key, "clock": clock, "observe": observe}  # a key is in no pickle
+        components = chained(share_dir, home, base_url=base_url, account=account, **where, **here)
+        again = partial(Session.default, share_dir, home=home, base_url=base_url, **where)
         session = cls.__new__(cls)
-        session._use(components, recheck_every_s)  # noqa: SLF001 - it is ours
-        label = components.account or None if is_login else None
-        where = partial(Session.default, share_dir, home=home, base_url=base_url, platform=platform, account=label)
-        session._again = partial(where, environ=environ, one_shot=one_shot, recheck_every_s=recheck_every_s)  # noqa: SLF001
-        session._only_here = given(api_key=api_key, clock=clock, observe=observe)  # noqa: SLF001 - a key is no login
+        session._use(components, recheck_every_s, again, given(**here))  # noqa: SLF001 - it is ours
         return session
 
     @property
@@ -248,12 +225,8 @@ class Session:
         timeout_s: float | None = None,
     ) -> LoginReport:
         """`Session.login` for code without an event loop. Raises RuntimeError where one runs in this thread."""
-        import asyncio
-
-        no_loop_here("login_sync", "await session.login()")
-        return asyncio.run(
-            self.login(view, force=force, configure=configure, open_browser=open_browser, api_key=api_key, timeout_s=timeout_s)
-        )  # fmt: skip
+        login = partial(self.login, view, force=force, configure=configure, open_browser=open_browser, api_key=api_key)
+        return run_alone(partial(login, timeout_s=timeout_s), "login_sync", "await session.login()")
 
     async def logout(self, *, timeout_s: float | None = None) -> LogoutReport:
         """Signs out: locally and for good, then at the server, then in config.toml.
@@ -279,9 +252,10 @@ class Session:
     @once
     def models(self) -> PlatformModels:
         """What the platform offers, and config.toml brought up to it."""
-        from kimi_auth.platform_models import PlatformModels
+        from kimi_auth.platform_models import PlatformModels, sessions_beside
 
-        return PlatformModels(self._components, self._sibling)
+        make = partial(Session, recheck_every_s=self._recheck_every_s)
+        return PlatformModels(self._components, sessions_beside(self, self._components, make))
 
     # --- running clients ---------------------------------------------------------------------------------------------
 
@@ -297,12 +271,9 @@ class Session:
         `base_url` is elsewhere is refused with a ValueError. An object that copies its key is refused with a TypeError that
         names another way.
         """
-        detach = self._components.targets.attach(target)
-        look(self._components)
-        token = self._components.credential.inspect().token
-        if token is not None:
-            self._components.targets.inject(token.access_token)
-        return detach
+        from kimi_auth.kept_fresh import attach
+
+        return attach(self._components, target)
 
     @asynccontextmanager
     async def kept_fresh(self, *targets: object, timeout_s: float | None = None) -> AsyncGenerator[Session, None]:
@@ -317,27 +288,6 @@ class Session:
 
         async with kept_fresh(self._components, targets, timeout_s):
             yield self
-
-    # --- inside ------------------------------------------------------------------------------------------------------
-
-    def _sibling(self, platform: str) -> Session:
-        """A session for another platform in the same share directory and environment; this one for its own platform."""
-        if platform == self.platform.id:
-            return self
-        from kimi_auth.store import MemoryStore
-
-        return Session(
-            home=self._components.home,
-            store=MemoryStore(self._clock) if self._components.is_alone else None,
-            stores=self._components.stores,
-            platform=platform,
-            account=self._components.account_beside(platform),
-            environ=self._components.environ,
-            clock=self._clock,
-            observe=self._components.observe,
-            one_shot=self._components.one_shot,
-            recheck_every_s=self._recheck_every_s,
-        )
 
 
 def components_of(session: Session) -> Components:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ __all__ = [
     "in_thread",
     "is_in_loop",
     "is_trio",
-    "no_loop_here",
     "only_asyncio",
+    "run_alone",
     "running_loop",
     "signal_here",
     "turn",
@@ -62,11 +62,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     return loop
 
 
-def no_loop_here(what: str, instead: str) -> None:
-    """Raises RuntimeError in a thread whose asyncio loop runs, which `what` would block: `instead` works there."""
-    if running_loop() is None:
-        return
-    raise RuntimeError(f"{what} would block the event loop that runs in this thread: use {instead}")
+def run_alone(work: Callable[[], Coroutine[Any, Any, Result]], what: str, instead: str) -> Result:
+    """The result of `work` in a loop of its own. Raises RuntimeError in a thread whose asyncio loop runs, which `what` would
+    block: `instead` works there."""
+    if running_loop() is not None:
+        raise RuntimeError(f"{what} would block the event loop that runs in this thread: use {instead}")
+    import asyncio
+
+    return asyncio.run(work())
 
 
 class Signal(Protocol):

@@ -77,7 +77,7 @@ def test_a_key_in_use_is_not_read_again(session: Session, monkeypatch: pytest.Mo
 def test_another_platform_s_session_is_of_the_same_kind(session: Session, share: Path) -> None:
     """How often the owner of a session wants it to look holds for its siblings too."""
     login(session)
-    sibling = Session(share, environ={}, recheck_every_s=3600.0)._sibling("acme")
+    sibling = Session(share, environ={}, recheck_every_s=3600.0).models._session_of("acme")
     assert sibling.access_token_sync() == KEY
     session._components.config.path.write_text(
         session._components.config.path.read_text("utf-8").replace(KEY, "sk-edited"), "utf-8"

@@ -165,11 +165,13 @@ def test_siblings_are_made_the_same_way(tmp_path: Path) -> None:
         return made.setdefault(key, MemoryStore(clock))
 
     session = Session(tmp_path, environ={}, stores=stores)
-    sibling = session._sibling("kimi-code-global")
+    sibling = session.models._session_of("kimi-code-global")
+    assert isinstance(sibling, Session)
     assert list(made) == ["oauth/kimi-code", "oauth/kimi-code-global"]
     assert sibling._store is made["oauth/kimi-code-global"]
     assert sibling._clock is clock
-    alone = Session(tmp_path, environ={}, store=MemoryStore(clock))._sibling("kimi-code-global")
+    alone = Session(tmp_path, environ={}, store=MemoryStore(clock)).models._session_of("kimi-code-global")
+    assert isinstance(alone, Session)
     assert alone.status().state == "absent"
     assert alone._store.file is None
     with pytest.raises(ValueError, match="one of them"):
