@@ -16,7 +16,7 @@ from kimi_auth.models.catalogue_cache import CatalogueCache
 from kimi_auth.models.contents import account_of
 from kimi_auth.models.platform_config import PlatformConfig
 from kimi_auth.selection import UNLABELLED
-from kimi_auth.store import CredentialStore, FileStore, ManyLogins
+from kimi_auth.store import CredentialStore, FileStore
 from kimi_auth.support.language import tr
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _unknown(components: Components) -> NoSuchAccount:
 
 def _rename(source: CredentialStore, target: CredentialStore) -> str:
     """For `rename_account`: the stored login gets another label in one step; returns the fingerprint of its pair."""
+    from kimi_auth.store import ManyLogins
     from kimi_auth.store.renaming import rename
 
     if isinstance(source, ManyLogins):

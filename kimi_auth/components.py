@@ -26,7 +26,7 @@ from kimi_auth.selection import (
     STORE,
     UNLABELLED,
 )
-from kimi_auth.store import CredentialStore, FileStore, ManyLogins
+from kimi_auth.store import CredentialStore, FileStore
 from kimi_auth.support.language import tr
 from kimi_auth.support.once import once
 
@@ -231,6 +231,8 @@ class Components(ChosenLogin):
     def labels(self, platform_id: str) -> list[str]:
         """The accounts of a platform that have a record in these components' store, signed in or not, `default` first.
         Asks a store elsewhere; raises StorageError."""
+        from kimi_auth.store import ManyLogins  # a token is handed out without
+
         if not isinstance(self.store, ManyLogins):
             return self.accounts.labels(platform_id)
         names = [key.removeprefix("oauth/").partition("@") for key in self.store.logins()]

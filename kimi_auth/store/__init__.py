@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         CredentialStore,
         Finding,
         Hold,
-        ManyLogins,
         RecordState,
         RevokedMark,
         Snapshot,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     )
     from .file import FileStore
     from .keyring import LegacyKeyring, NoKeyring, SystemKeyring
+    from .many_logins import ManyLogins
     from .memory import MemoryStore
 
 __all__ = [
@@ -60,7 +60,6 @@ __getattr__ = lazily(
             "CredentialStore",
             "Finding",
             "Hold",
-            "ManyLogins",
             "Backoff",
             "RecordState",
             "RevokedMark",
@@ -70,6 +69,7 @@ __getattr__ = lazily(
         ),
         "file": ("FileStore",),
         "keyring": ("LegacyKeyring", "NoKeyring", "SystemKeyring"),
+        "many_logins": ("ManyLogins",),
         "memory": ("MemoryStore",),
     },
 )

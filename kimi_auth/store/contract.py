@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol
 
 from kimi_auth.clock import Clock
 from kimi_auth.errors import StorageError
@@ -34,7 +34,6 @@ __all__ = [
     "CredentialStore",
     "Finding",
     "Hold",
-    "ManyLogins",
     "RecordState",
     "RevokedMark",
     "Snapshot",
@@ -43,8 +42,7 @@ __all__ = [
 ]
 
 Stamp = tuple[int, ...]
-"""Identity of the content of a location. Equal stamps mean that nothing was installed in between; () means no
-record."""
+"""Identity of the content of a location. Equal stamps: nothing was installed in between; (): there is no record."""
 
 RecordState = Literal["absent", "present", "corrupt", "unreachable"]
 ClaimState = Literal["none", "made", "renewed", "staged", "interrupted", "in_flight"]
@@ -93,8 +91,7 @@ class Claim(NamedTuple):
 
 
 class RevokedMark(NamedTuple):
-    """The server ended a pair at `at_s` (unix seconds). `message`: its error text, control characters removed, at most
-    200."""
+    """The server ended a pair at `at_s` (unix seconds). `message`: its error text, cleaned, at most 200 characters."""
 
     at_s: float
     message: str = ""
@@ -108,8 +105,7 @@ class Backoff(NamedTuple):
     answers that are not OAuth, for pair `unrecognized_fp`: `unrecognized_count` of them at least 60 s apart, with the
     times of the first and the last; `unrecognized_retry_at_s` is the `retry_at_s` that the latest one set.
     `rejected_fp`: the pair whose access token the API rejected at `rejected_at_s`; `forced`: rotations for that reason
-    in a row, the next one not before `forced_retry_at_s`. `life_s`: the longest life of a token on arrival, in seconds,
-    as seen; 0.0 unknown.
+    in a row, the next one not before `forced_retry_at_s`. `life_s`: the longest life of a token on arrival; 0.0 unknown.
     """
 
     retry_at_s: float = 0.0
@@ -206,8 +202,7 @@ class CredentialStore(Protocol):
         """The stamp that `read` would return, without reading the content (a file: one stat)."""
 
     def still(self, stamp: Stamp) -> bool:
-        """True if nothing was installed since `stamp`. Called before each use of a token, so as cheap as the medium
-        allows.
+        """True if nothing was installed since `stamp`. As cheap as can be: it is called before each use of a token.
 
         In files a write to the record is seen at once; a replaced directory or link above it, after a second at the latest.
         In a database a write is seen within a second while it can be asked; meanwhile the answer is True. The transaction
@@ -248,8 +243,7 @@ class CredentialStore(Protocol):
 
     # --- under the lock ----------------------------------------------------------------------------------------------
     def claim(self, fp: str) -> Claim:
-        """Makes the claim on pair `fp` if none exists (`made`), else returns the existing one; clears claims on other
-        pairs.
+        """Makes the claim on pair `fp` (`made`), or returns the one that exists; clears claims on other pairs.
 
         A claim whose owner neither closed it nor is certainly dead is `in_flight`; each boot notes beside it when it
         first met it, and `wait_s` runs from then. Holding the lock proves nothing about an owner: shared folders grant
@@ -259,8 +253,7 @@ class CredentialStore(Protocol):
         """
 
     def renew_claim(self, claim: Claim) -> Claim:
-        """Takes over `claim`, durably, before anything is sent again; returns the new claim of this process
-        (`renewed`).
+        """Takes over `claim`, durably, before anything is sent again; returns the new claim, this process's (`renewed`).
 
         Of several processes that take over one claim, with or without a common lock, one succeeds. Raises StorageError
         in the others, and if `claim` is no longer the claim on its pair.
@@ -305,18 +298,3 @@ class CredentialStore(Protocol):
     # --- at the end --------------------------------------------------------------------------------------------------
     def close(self) -> None:
         """Frees what the store keeps open between calls; the next call opens it again. Releases no lock."""
-
-
-@runtime_checkable
-class ManyLogins(Protocol):
-    """A store that keeps many logins beside this one, of all accounts, apart from any home."""
-
-    def logins(self) -> list[str]:
-        """The keys that have a record there, signed in or not. Asks the store; raises StorageError."""
-
-    def rename(self, target: CredentialStore) -> str:
-        """The login of this store is that of `target` from now on, in one step; returns the fingerprint of its pair.
-
-        Both locks are held meanwhile. Raises NotSignedIn, ConfigError for a target with a login, CredentialLocked, and
-        StorageError, also where a renewal was begun and not finished.
-        """
