@@ -37,12 +37,7 @@ if TYPE_CHECKING:  # the help, which knows every command, waits for no view
     from kimi_auth.machine import Observer
     from kimi_auth.session import Session
 
-__all__ = ["add_to", "sign_in"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(login)
+__all__ = ["login", "sign_in"]
 
 
 def login(

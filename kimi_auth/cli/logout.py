@@ -31,7 +31,7 @@ from kimi_auth.support.language import counted, tr
 if TYPE_CHECKING:
     from kimi_auth.session import Session
 
-__all__ = ["CONFIGS", "REVOCATIONS", "add_to"]
+__all__ = ["CONFIGS", "REVOCATIONS", "logout"]
 
 REVOCATIONS = {
     "revoked": tr("the server has revoked the tokens"),
@@ -45,11 +45,6 @@ CONFIGS = {
     "kept": tr("config.toml could not be restored"),
     "": tr("config.toml was not touched"),
 }
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command()(logout)
 
 
 def logout(
