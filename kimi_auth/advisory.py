@@ -62,7 +62,8 @@ def renew_detached(components: Components) -> Callable[[], bool] | None:
 
 
 def successor_of(components: Components, pair: Token, patience_s: float, *, is_coming: Callable[[], bool]) -> Token:
-    """The usable pair, from another process's renewal, that replaces `pair`, waited for while `is_coming`, at most `patience_s` seconds; else `pair`."""
+    """The usable pair that replaces `pair` once an advisory renewal in another process has ended; else `pair`. Waits while
+    `is_coming`, at most `patience_s` seconds."""
     until_s = components.clock.monotonic_s() + patience_s
     while True:
         comes = is_coming() and components.clock.monotonic_s() < until_s  # asked first: what it wrote is read after it

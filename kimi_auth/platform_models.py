@@ -68,8 +68,8 @@ class PlatformModels:
         return found
 
     async def sync(self, *, dry_run: bool = False, timeout_s: float | None = None) -> Change:
-        """Brings config.toml up to the platform's catalogue and says what changed; where config.toml does not know the
-        platform (the models of its login were still to come), it is put there. Raises as `fetch`."""
+        """Brings config.toml up to what the session's platform offers and says what changed; where config.toml does not know
+        the platform (the models of its login were still to come), it is put there. Raises as `fetch`."""
         synced = await self.sync_one(dry_run=dry_run, timeout_s=timeout_s)
         if synced.error is not None:
             raise synced.error

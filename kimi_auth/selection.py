@@ -1,4 +1,4 @@
-"""What selects a login, or a key instead: an argument, else a variable, else a file, else the default. The rule of every such setting.
+"""What selects a login, a key or a lent token: an argument, else a variable, else a file, else the default. The rule of every such setting.
 
 `kimi-auth token`'s fast lane reads this table too, and steps aside for a variable that it does not know, so this module
 imports nothing.
@@ -174,8 +174,8 @@ def login_name(platform: str, label: str) -> str:
 
 
 def accounts_written(text: str) -> dict[str, str] | None:
-    """The account in use of each platform, as it selects a login, from the text that `kimi_auth.home.accounts` writes; None for
-    another text, which is for a TOML parser to read: that costs as much as Python's start."""
+    """Which account the file selects on each platform, from the text that `kimi_auth.home.accounts` writes; None for another
+    text, which is for a TOML parser to read: that costs as much as Python's start."""
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
     found: dict[str, str] = {}
     if lines[:1] not in ([], ["[use]"]):
@@ -192,7 +192,7 @@ def accounts_written(text: str) -> dict[str, str] | None:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """The variables of a Kimi program that are set and may select something that this table does not know."""
+    """The variables that are set and may select something for a Kimi program, but are in no table of this module."""
     return [name for name in environ if name.startswith("KIMI_") and name not in _KNOWN and environ[name].strip()]
 
 
@@ -231,7 +231,7 @@ def lent_token(
 
 
 def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], str]) -> str:
-    """The name of the login of a lent token (`login_name`), "" for none."""
+    """What a lent token selects: the login that lent it, by its name (`login_name`); "" for none."""
     lent = lent_token(environ, fingerprint_of)
     return lent[1] if lent else ""
 
@@ -243,7 +243,7 @@ def lent_base(environ: Mapping[str, str], fingerprint_of: Callable[[str], str], 
 
 
 def lent_mark(login: str, fp: str, expires_at_s: float, lifetime_s: float, base: str) -> str:
-    """What `run` sets `LENT` to for a token; 0 for an end or a lifetime that is unknown or none."""
+    """What the variable `LENT` says of a token or key that `run` put in; 0 for an end or a lifetime that is unknown or none."""
     numbers = (int(value) if 0 < value < 1e12 else 0 for value in (expires_at_s, lifetime_s))
     return " ".join((login, fp, *map(str, numbers), base))
 

@@ -173,7 +173,7 @@ def sign_out_sync(components: Components, timeout_s: float | None = None) -> Log
 
 
 def adopt_login(components: Components, issuer: str) -> Adoption:
-    """Says that the stored login belongs to the OAuth host `issuer`, where record and binding cannot tell; sends nothing.
+    """Adopts one login: says that it belongs to the OAuth host `issuer`, where record and binding cannot tell; sends nothing.
 
     Raises ConfigError (no such URL, or a platform without OAuth), NotSignedIn, Revoked, StorageError.
     """

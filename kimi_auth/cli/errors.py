@@ -44,7 +44,8 @@ class CommandNotRunnable(KimiAuthError):
 
 
 def stuck(status: Status) -> bool:
-    """Whether it is an error of the store that no token can be had: it cannot be asked, or cannot take the next pair."""
+    """Whether a command reports an error of the store, not of the login: no token can be had, because the store cannot be
+    asked or cannot take the next pair."""
     return status.state == "expired" and status.store_error is not None
 
 

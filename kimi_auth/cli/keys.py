@@ -44,7 +44,7 @@ class Keys:
         self._go_raw()
 
     def give_back(self) -> None:
-        """Puts the terminal's modes back as they were, unless another job has it now."""
+        """Stops listening for keys: puts the terminal's modes back as they were, unless another job has it now."""
         saved, self._saved = self._saved, None
         if saved is not None and self._is_ours():
             with contextlib.suppress(termios.error):

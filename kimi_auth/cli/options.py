@@ -68,7 +68,7 @@ ConfigPath = Annotated[
 
 
 def in_region(platform: str | None, region: str | None) -> str | None:
-    """What `--region` means: the id of the platform that serves it; `platform` where none is given. Raises Usage."""
+    """What the option `--region` means: the id of the platform that serves it; `platform` where none is given. Raises Usage."""
     from kimi_auth.platforms import registry
 
     if region is None:

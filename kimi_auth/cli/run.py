@@ -83,7 +83,7 @@ def _status_beside(
     *,
     proxy: bool,
 ) -> int:
-    """The exit status of a command that runs beside a proxy or a broker, which ends with it."""
+    """Runs the command of `kimi-auth run` beside a proxy or a broker, which ends with it; returns its exit status."""
     from kimi_auth.cli import served_run  # loaded for these two options only
 
     if not proxy:

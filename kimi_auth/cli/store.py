@@ -79,7 +79,7 @@ def _named(address: str) -> str:
 
 
 def _init(out: Terminal) -> None:
-    """`store init`: makes missing tables and roles; may be repeated."""
+    """The command `kimi-auth store init`: makes missing tables and roles, and says so; may be repeated."""
     url, _ = select(os.environ, variables=(STORE,))
     if not url:
         raise ConfigError(

@@ -118,7 +118,7 @@ def token(
 
 
 def _form(form: Format, operation: str | None, *, json: bool) -> Format:
-    """The format of the token that options and operation mean together. Raises Usage where they contradict each other."""
+    """The format in which `kimi-auth token` prints, from options and operation. Raises Usage where they contradict each other."""
     if json and form not in {"plain", "json"}:
         raise Usage(tr("--json and --format {form} cannot be used together", form=form))
     if operation is not None and form not in OPERATIONS:

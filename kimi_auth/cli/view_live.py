@@ -179,7 +179,7 @@ class LiveView:
             return True
 
     def _leave(self) -> None:
-        """Leaves the terminal: cursor and keyboard are put back; no frame is drawn until `_come_back`."""
+        """The live view leaves the terminal: cursor and keyboard are put back; it draws no frame until `_come_back`."""
         is_free = self._lock.acquire(timeout=STUCK_S)
         try:
             self._is_away = True

@@ -38,7 +38,7 @@ class Answer:
 
 
 def bearer_of(authorization: object) -> str:
-    """The bearer of an `Authorization` header, "" where it has none or another scheme."""
+    """The bearer that a client's request got, from its `Authorization` header; "" where it has none or another scheme."""
     text = authorization.decode("latin-1") if isinstance(authorization, bytes) else authorization
     return text.removeprefix("Bearer ") if isinstance(text, str) and text.startswith("Bearer ") else ""
 

@@ -137,7 +137,7 @@ def _home_of(origin: str | None) -> str:
 
 
 def goes_to(home: str, kind: Kind, target: object) -> bool:
-    """Whether a client of a kind sends to this origin, as far as it says; with home "", to any that may get bearers."""
+    """Whether a client of this kind sends to the origin `home`, as far as it says; with "", to any that may get bearers."""
     base = kind.base(target)
     if base is None:
         return True

@@ -79,7 +79,7 @@ class OAuthToken:
 
     @classmethod
     def from_dict(cls, payload: dict[str, Any]) -> OAuthToken:
-        """From the stored JSON object; raises ValueError if it is not a credential."""
+        """The pair in the Kimi CLI's shape, from the stored JSON object; raises ValueError if that is not a credential."""
         return cls._of(parse_record({"access_token": "", **payload}))
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +112,8 @@ def load_tokens(ref: Ref) -> OAuthToken | None:
 
 
 def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
-    """Stores a pair durably, as a login does, and says where. Raises OAuthError; then the old one is still there."""
+    """Stores the Kimi CLI's pair durably, as a login does, and says where. Raises its OAuthError; then the old pair is
+    still there."""
     with _written(ref) as store:
         session = session_of(ref.key)
         issuer = session.platform.oauth.host if session is not None and session.platform.oauth is not None else ""

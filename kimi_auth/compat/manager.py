@@ -90,7 +90,7 @@ class OAuthManager:
         return _stored(session) or None
 
     def common_headers(self) -> dict[str, str]:
-        """For the Kimi CLI's requests: the headers that say which program and device is asking (`X-Msh-*`)."""
+        """The manager's headers for the Kimi CLI's requests: which program and device is asking (`X-Msh-*`)."""
         return device_headers(share_dir(), version=host_version())
 
     # --- inside ------------------------------------------------------------------------------------------------------

@@ -100,8 +100,8 @@ class Refresher:
         return self._age_clock.stamp_now() != self._stamp
 
     async def look(self, timeout_s: float | None = None) -> float:
-        """Looks at the token in memory: one round; returns the seconds until the next one. Raises as `obtain` if no
-        token is available within `timeout_s`, by default the patience of every caller."""
+        """One look at the age of the token in memory; returns the seconds until the next one. Raises as `obtain` if no token is
+        available within `timeout_s`, by default the patience of every caller."""
         landing = self._credential.inspect()
         self._stamp = landing.ctx.snapshot.stamp
         if landing.state == "expiring":

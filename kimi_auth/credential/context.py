@@ -39,8 +39,8 @@ class Need(NamedTuple):
         )
 
     def waits(self, state: str, snapshot: Snapshot, now_s: float) -> bool:
-        """True if the caller's need can wait: the pair is in a rest `state` that serves, and meets every condition
-        except freshness."""
+        """True if what the caller needs can wait: the pair is in a rest `state` that serves, and meets every condition of the
+        need except freshness."""
         token = snapshot.token
         return (
             state in SERVES
@@ -104,7 +104,7 @@ class CredentialContext(NamedTuple):
         return self.view.snapshot.token
 
     def retrying_at(self, until_s: float) -> CredentialContext:
-        """The walk waits for the backoff that ends at `until_s`, unless its error is not transient: then waiting cannot
-        help."""
+        """The context of a walk that waits for the backoff that ends at `until_s`, unless its error is not transient: then
+        waiting cannot help."""
         is_transient = self.error is not None and self.error.is_transient
         return self._replace(retry_at_s=until_s if is_transient else 0.0, backoff_until_s=until_s)

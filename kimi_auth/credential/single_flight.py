@@ -139,7 +139,7 @@ class SingleFlight(Generic[Result]):
             _signals.settle()
 
     def forget(self) -> None:
-        """Forgets the calls in flight in a forked child, where the parent's threads do not exist."""
+        """Forgets the single-flight calls in flight in a forked child, where the parent's threads do not exist."""
         self._lock = threading.Lock()
         self._by_key = {}
 

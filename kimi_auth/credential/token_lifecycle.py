@@ -207,7 +207,7 @@ class CredentialHooks(TokenRefreshHooks):
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
     ) -> Hold | KimiAuthError:
-        """For the hook that takes the lock: enters it into `held`. Returns it, or the reason why it is not held."""
+        """For token_lifecycle's hook that takes the lock: enters it into `held`. Returns it, or why it is not held."""
         patience_s = self._left_s(ctx) if ctx.patience_s else ctx.patience_s
         try:
             if hold := held.enter_context(self._store.locked(patience_s, give_up=give_up)):

@@ -165,7 +165,7 @@ def rename_durably(old: Where, new: Where) -> None:
 
 
 def rename(old: Where, new: Where) -> None:
-    """Renames `old` onto `new` in the same directory."""
+    """Renames `old` onto `new` in the same directory, without the wait for the disk that makes `rename_durably` durable."""
     with reached(new) as place:
         renamed(place.beside(path_of(old).name), place)
 

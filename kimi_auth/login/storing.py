@@ -57,7 +57,8 @@ class Storing:
             log.warning("the old login's backoff still exists: %s", error)
 
     def is_ours(self, view: View) -> bool:
-        """Whether the stored pair's issuer is the one that granted: a token is never sent to another one."""
+        """Whether the stored pair that a login replaces may be given back: its issuer is the one that granted. A token is never
+        sent to another one."""
         token = view.snapshot.token
         return token is not None and not token.is_empty and self._ports.not_ours(view) is None
 

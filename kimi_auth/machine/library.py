@@ -101,8 +101,8 @@ def holds_machines(folder: Path | Traversable) -> bool:
 
 
 def in_checkout(where: Path | None = None) -> Path | None:
-    """`machines/` of the checkout around `where` (default: the working directory): of that folder, or of the nearest one above
-    it up to the root of a git checkout. None where there is none: then this package's machines are meant."""
+    """The folder of a checkout's machines: `machines/` of `where` (default: the working directory), or of the nearest folder
+    above it up to the root of a git checkout. None where there is none: then this package's machines are meant."""
     start = (where or Path()).absolute()
     for folder in (start, *start.parents):
         if holds_machines(folder / "machines"):

@@ -158,7 +158,7 @@ class Misshapen(NamedTuple):
 
 
 def shaped(data: object) -> tuple[Machine, list[Misshapen]]:
-    """The machine that `data` describes, and the parts that were left out to get one. Nothing is converted."""
+    """The frozen machine that one file's `data` specifies, and the parts that were left out to get one. Nothing is converted."""
     misshapen: list[Misshapen] = []
     top = dict(_shaped(Machine, data, (), misshapen))
     tables = top.get("states", {})

@@ -126,7 +126,7 @@ def _note(field: str, problem: str, places: list[str]) -> str:
 
 
 def offered(platform: Platform, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
-    """The models of a server's list that this platform's filter lets through, in the list's order."""
+    """What the platform offers: the models of its server's list that its filter lets through, in the list's order."""
     return tuple(
         model for model in models if not platform.model_prefixes or model.id.startswith(platform.model_prefixes)
     )

@@ -75,7 +75,7 @@ def rendered(path: Path, old: Content, change: Change, *, bytes_max: int = CONFI
 
 
 def toml_of_json(path: Path, content: bytes) -> bytes:
-    """A JSON object as TOML. TOML has no null: a key that holds one goes, as the Kimi CLI does it."""
+    """The bytes of a JSON object as those of config.toml. TOML has no null: like the Kimi CLI, drops a key that holds one."""
     from kimi_auth.models.tomltext import diff, edited
 
     try:

@@ -58,7 +58,8 @@ class KimiCodeConfig:
 def plan_for_kimi_code(
     config: Mapping[str, Any], platform: Platform, key: str, models: tuple[ModelEntry, ...]
 ) -> Change:
-    """What a login of the credential `key` means for the config. Raises ConfigError for a provider with a key of its own."""
+    """What a login of the credential `key` means for kimi-code's config.toml. Raises ConfigError for a provider with a key of
+    its own."""
     from kimi_auth.models.catalogue import capabilities, offered
 
     after = deepcopy(dict(config))

@@ -73,7 +73,7 @@ class PlatformConfig:
         return change if change.reason == "login" else False
 
     def put(self, models: tuple[ModelEntry, ...], *, api_key: str | None = None) -> Change:
-        """As `install`, of the platform's part; a change without anything in it for an account that is not in use."""
+        """Writes the platform's part as `install` does; a change without anything in it for an account that is not in use."""
         return self._file.apply(lambda config: self._login(config, models, api_key))
 
     def _login(self, config: Mapping[str, Any], models: tuple[ModelEntry, ...], api_key: str | None) -> Change:

@@ -37,7 +37,8 @@ class Edit:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """A TOML text as plain data. Raises `ValueError`, with line and column where they are known, or `RecursionError`."""
+    """A TOML text as plain data, before or after its edits. Raises `ValueError`, with line and column where they are known, or
+    `RecursionError`."""
     return tomllib.loads(text)
 
 

@@ -188,7 +188,7 @@ def managed_provider_key(platform_id: str) -> str:
 
 
 def parse_managed_provider_key(key: str) -> str | None:
-    """The platform whose spec names a managed provider so: its id; None for a provider that is the user's own."""
+    """Reads the key that a platform's spec gives to its provider: the platform's id; None for a provider of the user's own."""
     platform_id = key.removeprefix(_MANAGED)
     return platform_id if platform_id != key and re.fullmatch(ID, platform_id) else None
 

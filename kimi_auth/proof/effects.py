@@ -165,12 +165,12 @@ def is_incomplete(pair: Pair) -> bool:
 
 
 def works(shared: Shared, number: int) -> bool:
-    """True if the access token of that pair is still valid."""
+    """What a simulated hook asks of the world: is the access token of that pair still valid?"""
     return number >= 0 and shared.pairs[number].phase != EXPIRED
 
 
 def is_fresh(shared: Shared) -> bool:
-    """True if the record is a fresh pair."""
+    """What a simulated hook asks of the world: is the record a fresh pair?"""
     return shared.record >= 0 and shared.pairs[shared.record].phase == FRESH
 
 
@@ -212,7 +212,7 @@ def unmet(config: Config) -> tuple[int, ...]:
 
 
 def boot_of(config: Config, process: Process) -> int:
-    """The index of the process's digit in `Pair.met`."""
+    """For the simulated hooks: the index in a claim's `Pair.met` of the digit of the process's boot."""
     return 0 if config.shared_lock else process.host - 1
 
 

@@ -54,7 +54,7 @@ def beginning(config: Config) -> Shared:
 def begun(
     config: Config, shared: Shared, process: Process, state: str, event: str
 ) -> Iterator[tuple[int, Shared, Process]]:
-    """The walks that callers may begin with `event` in the rest state `state`."""
+    """The environment's moves by which a caller begins a walk with `event` in the rest state `state`."""
     begins = process._replace(event=event)
     if config.waiters:
         if event == "renew" and state not in ("fresh", "usable"):

@@ -30,7 +30,7 @@ __all__ = ["HOOKS", "LIFECYCLE", "LOCAL", "LOGIN", "TAKING", "WAITING", "chained
 
 
 def classified(shared: Shared) -> str:
-    """The rest state of token_lifecycle that the record implies."""
+    """The rest state of the simulated token_lifecycle that the world's record implies."""
     if shared.record == CORRUPT:
         return "corrupt"
     if shared.record < 0:

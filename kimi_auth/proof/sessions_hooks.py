@@ -66,8 +66,8 @@ def may_take(config: Config, shared: Shared, process: Process) -> bool:
 
 
 def may_recover(config: Config, shared: Shared, process: Process) -> bool:
-    """True if the open claim on the record may be recovered: closed, or its owner is certainly dead, or it has been silent
-    for 75 s of the store's time, without a witness, and the need is mandatory."""
+    """For the simulated hooks: may the open claim on the record be recovered? It is closed, or its owner is certainly dead,
+    or it has been silent for 75 s of the store's time, without a witness, and the need is mandatory."""
     pair = pair_at(shared, process.record)
     if pair.owner in (CLOSED, DEAD + host_of(config, process.host)):
         return True

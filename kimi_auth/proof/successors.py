@@ -193,7 +193,7 @@ class Successors:
     # --- moves of the world -------------------------------------------------------------------------------------------
 
     def around(self, shared: Shared) -> Iterator[Successor]:
-        """The moves of the world that involve no process."""
+        """The successors of a world by moves that involve no process."""
         config, store = self._config, self._store
         for kind, after, text in environment.environment_moves(config, shared):
             if not store.is_beyond(config, after) or store.is_beyond(config, shared):

@@ -143,7 +143,7 @@ def visit_config(data: Data, config: Config) -> Report | None:
 
 
 def told_apart(apart: Mapping[str, int]) -> str:
-    """The verdict on what the other program breaks, for people."""
+    """The verdict, for people, on the rules that the other program's moves break in a world."""
     return "; ".join(f"{rule} in {count:,} moves" for rule, count in apart.items())
 
 

@@ -56,7 +56,8 @@ def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None 
 
 
 def unspent(machines: Library) -> list[str]:
-    """To play: the edges after which a refresh token that was sent counts as not sent: `exchange`'s outcomes that say so."""
+    """For `walks.json`: the edges after which a refresh token that was sent counts as not sent: `exchange`'s
+    outcomes that say so."""
     config = QUIET._replace(processes=1, all_answers=True)
     beginning = environment.beginning(config)
     sent = beginning._replace(pairs=(beginning.pairs[0]._replace(sent=1), *beginning.pairs[1:]))
@@ -72,7 +73,8 @@ def unspent(machines: Library) -> list[str]:
 
 
 def behind_lints(machines: Library) -> dict[str, dict[str, list[str]]]:
-    """By edge and scenario: the states that the lints forbid the edge to lead to, and that the scenario notices, too.
+    """For `walks.json`, by edge and scenario: the states that the lints forbid the edge to lead to, and that the scenario
+    notices, too.
 
     A machine that a lint refuses is never explored, so that no rule of the checker can be asked. Scenarios are walked.
     """

@@ -158,12 +158,12 @@ class World:
         return list("ABCDEFGH"[: len(self._known.opened(state)[1])])
 
     def opened(self, state: int) -> tuple[Shared, list[Process]]:
-        """The shared world and the processes of a `state` of the model."""
+        """A `state` of the explored model, opened: the shared world and its processes."""
         shared, processes = self._known.opened(state)
         return self._known.shared[shared], [self._known.processes[number] for number in processes]
 
     def told(self, state: int, names: list[str]) -> Iterator[ToldMove]:
-        """Every move of `state`; `names` are those of its processes, in their order."""
+        """Every move of the model from `state`, each with its text; `names` are those of its processes, in their order."""
         shared, processes = self._known.opened(state)
         for slot, process in enumerate(processes):
             for step in self._steps_of(shared, process):

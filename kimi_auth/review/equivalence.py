@@ -60,7 +60,8 @@ def observed(machine: Machine, name: str) -> str:
 
 
 def goes(target: str | None) -> str:
-    """Where an outcome leads, None for one that the state does not declare: the walk ends with an error there."""
+    """For machines that do not behave alike: where an outcome leads, None for one that the state does not declare: the walk
+    ends with an error there."""
     return f"goes to {target}" if target else "is no declared outcome"
 
 

@@ -56,7 +56,8 @@ def stored(machine: Machine, folder: Path | Traversable | None = None) -> Layout
 
 
 def fingerprint(graph: Graph) -> str:
-    """SHA-256, in hex, of a graph: it changes with the sizes and arrows of a picture, not with a machine's sentences."""
+    """SHA-256, in hex, of the graph that a layout is for: it changes with the sizes and arrows of a picture, not with a
+    machine's sentences."""
     return hashlib.sha256(json.dumps(graph).encode()).hexdigest()
 
 

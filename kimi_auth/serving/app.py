@@ -59,7 +59,7 @@ class _Guarded(Guarded):
         self._service = service
 
     async def answer(self, scope: Scope, send: Send, refusal: Refusal) -> None:
-        """The guards' refusal as the service sends it: clients of the proxied API expect the form of its errors."""
+        """The app's answer to a request that the guards refused: clients of the proxied API expect the form of its errors."""
         is_of_api = scope["path"].startswith("/api/") and not scope["path"].startswith("/api/oauth/")
         await (refuse_as_api if is_of_api else refuse)(send, refusal)
 

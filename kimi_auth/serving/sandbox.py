@@ -45,7 +45,7 @@ def _directory(path: Path | str, at: int | None = None) -> Iterator[int]:
 
 
 def _write_below(top: int, home: Path, name: str, content: bytes, owner: int) -> None:
-    """Writes `home`/`name`, a file in it or in a directory in it; `top` is open on `home`. `owner`: -1 for ours."""
+    """Writes the file `name` of a sandbox's `home`, in it or in a directory in it; `top` is open on `home`. `owner`: -1 for ours."""
     folder, _, last = name.rpartition("/")
     with suppress(FileExistsError):
         os.mkdir(folder or ".", PRIVATE_DIRECTORY, dir_fd=top)

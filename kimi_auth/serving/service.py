@@ -198,7 +198,7 @@ class Service:
         return Denied(503, "temporarily_unavailable", f"no token now: {said}", retry_after_s=RETRY_S)
 
     def _may_note(self, why: str) -> bool:
-        """Whether a refusal is noted: False where so many of its kind came in a minute that more lines would only fill the disk."""
+        """Whether the service notes a refusal: not if so many of its kind came in a minute that they would fill the disk."""
         minute = int(self.clock.monotonic_s() // 60)
         if self._noted["", 0] != minute:
             self._noted.clear()

@@ -61,7 +61,7 @@ class CredentialFiles(NamedTuple):
     # --- reading: bad content is a result ----------------------------------------------------------------------------
 
     def snapshot(self, stamp: Stamp = ()) -> Snapshot:
-        """The record in its file. `stamp`: that of a corrupt one, taken before this call."""
+        """The record, read from its file among the credential's files. `stamp`: that of a corrupt one, taken before this call."""
         path = self.record.path
         try:
             found = medium.read_bounded(self.record, RECORD_FILE_MAX_BYTES)
@@ -173,7 +173,8 @@ class CredentialFiles(NamedTuple):
                 files.remove(taking)
 
     def write_answer(self, claim: Claim, token: Token, me: Callable[[], Owner]) -> None:
-        """Writes the answer into the file of `claim`, or into a new one of the process `me` where it has vanished or was taken over."""
+        """Writes the answer into the credential's file of `claim`, or into a new one of the process `me` where that has vanished
+        or was taken over."""
         answer = claims.answer(token)
         for place, found in self.claims_on(claim.fp):
             # Into the blocks that the claim has allocated: a disk that is full by now cannot lose the answer.

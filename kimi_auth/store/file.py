@@ -246,7 +246,7 @@ class FileStore(FileReader):
             yield self._folder_at(place)
 
     def _write(self, ending: str, data: bytes | None) -> None:
-        """Replaces the sidecar with that ending; None removes it."""
+        """Replaces one of kimi-auth's sidecars beside the record, under the lock; None removes it."""
         self._need_lock()
         with self._opened(tr("cannot write beside {path}")) as folder:
             if data is None:

@@ -88,7 +88,7 @@ def _node_name() -> str:
 
 
 def printable(text: str) -> str:
-    """`text` as the process of a claim is described: printable characters, at most `TEXT_MAX`."""
+    """`text` for the description of a claim's owner: printable characters, at most `TEXT_MAX`."""
     return "".join(filter(str.isprintable, text))[:TEXT_MAX]
 
 

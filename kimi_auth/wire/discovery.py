@@ -99,6 +99,6 @@ def endpoint(metadata: JsonObject, issuer: str, name: str) -> str:
 
 
 def other_origins(issuer: str, *urls: str) -> tuple[str, ...]:
-    """The origins (RFC 6454 §4) of these URLs that are not the issuer's, each once; "" is no URL and has none."""
+    """The origins (RFC 6454 §4) of the endpoints `urls` that are not the issuer's, each once; "" is no URL and has none."""
     own = origin_of(issuer)
     return tuple(dict.fromkeys(origin for url in urls if (origin := origin_of(url)) and origin != own))

@@ -87,7 +87,7 @@ _WITH_TEXT_OF_THEIR_OWN = ("ProxyError", "NotSentError", "UnsendableError")
 
 
 def is_any_of(failure: type[BaseException], *names: str) -> bool:
-    """Whether a failure is of a class of one of these names, or of one below it.
+    """Whether a request's failure is of a class of one of these names, or of one below it.
 
     httpx and httpx2 have the same names for classes that are not the same, and neither is loaded to classify a failure.
     """

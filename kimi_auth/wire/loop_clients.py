@@ -40,8 +40,9 @@ def is_ready() -> bool:
 
 
 def get_ready() -> None:
-    """Loads in a thread what would stop an event loop for 20 to 150 ms at its first request: the certificates, and the
-    modules that httpx and httpx2 load late, some with the first transport and some with the first connection.
+    """Gets the clients of event loops ready: loads in a thread what would stop a loop for 20 to 150 ms at its first request,
+    the certificates and the modules that httpx and httpx2 load late, some with the first transport and some with the first
+    connection.
 
     The connection goes to port 0 of this machine, where no program can listen, so it fails at once.
     """

@@ -97,8 +97,8 @@ class OAuthClient:
         )
 
     def revoke(self, token: str, hint: TokenHint, *, deadline_s: float = 5.0) -> Answer[RevokeOutcome, None]:
-        """Revokes `token` (RFC 7009) at the endpoint of the platform or of the server's metadata. Blocks for
-        `deadline_s` at most."""
+        """Asks the OAuth server to revoke `token` (RFC 7009), at the endpoint of the platform or of the server's metadata.
+        Blocks for `deadline_s` at most."""
         ends_at_s = self._clients.clock.monotonic_s() + deadline_s
         found = self._endpoints.revocation_url or self._discover(ends_at_s)
         if isinstance(found, RawResponse):

@@ -207,7 +207,7 @@ def _fp(record: Path) -> str:
 
 
 def _json(path: Path) -> dict[str, object]:
-    """The object in a small file of the other program's; {} where there is none."""
+    """What the home's other program says in a small JSON file of its own; {} where there is none."""
     import json
 
     try:

@@ -138,7 +138,7 @@ def backoff(session: Session, found: Status) -> Iterator[Check]:
 
 
 def _under_way_s(session: Session, found: Status) -> float | None:
-    """How long ago the renewal began that is under way, in seconds; None where there is none that could still be."""
+    """For doctor: how long ago the renewal that is under way began, in seconds; None where there is none that could still be."""
     path = file_of(session)
     if path is None or not found.claim:
         return None

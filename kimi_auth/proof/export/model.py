@@ -86,7 +86,7 @@ class Exported(NamedTuple):
     beginning: Shared
 
     def relations(self) -> Iterator[Relation]:
-        """Every tree of the model, by the name that it has in each language."""
+        """Every relation of the exported model, by the name that it has in each language."""
         yield from (Relation(f"h_{name}", node) for name, node in self.hooks.items())
         yield from (Relation(f"b_{state}_{event}", node) for (state, event), node in self.begun.items())
         yield from (Relation(f"c_{name}", node) for name, node in self.cancelled.items())

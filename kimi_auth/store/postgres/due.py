@@ -190,7 +190,7 @@ class DueRows:
         return Queue(found["kept"], found["overdue"], found["held"])
 
     def renew_claim(self, taken: Taken, claim: Claim) -> Claim | None:
-        """Takes over `claim` of a due row, committed before anything is sent; None where another process has."""
+        """Takes over the `claim` of a due row in the table, committed before anything is sent; None where another process has."""
         mine = {
             "fp": claim.fp,
             "nonce": token_hex(8),
@@ -221,7 +221,8 @@ class DueRows:
         return _row(found)
 
     def give_back(self, taken: Taken, nonce: str, ending: Ending, *, tells: bool) -> None:
-        """Gives back a row: the lease ends. `tells`: notifies the readers of a new pair, in a commit that waits for no disk."""
+        """Gives a due row back to the table: its lease ends. `tells`: notifies the readers of a new pair, in a commit that waits
+        for no disk."""
         fp, mark = ending.mark or (None, RevokedMark(0.0))
         params = {
             "key": taken.key,

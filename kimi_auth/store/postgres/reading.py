@@ -145,7 +145,7 @@ class PostgresReading:
             )
 
     def close(self) -> None:
-        """Ends the process's connection, if no thread holds a lock over it."""
+        """Closes this half of `PostgresStore`: ends the process's connection, if no thread holds a lock over it."""
         if self._hold is None:
             self._line.close()
 

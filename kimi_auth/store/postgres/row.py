@@ -90,7 +90,8 @@ class Row(NamedTuple):
         return Snapshot("present", self.stamp, token, fingerprint(token))
 
     def _token(self, cipher: Cipher) -> Token | None:
-        """The pair; None if the columns hold none that can be understood. Raises StorageError where its key is not here."""
+        """The pair that the row means; None if its columns hold none that can be understood. Raises StorageError where its key
+        is not here."""
         key, fp = self.key or "", None if self.fp == UNSEEN else self.fp
         try:
             record = json.loads(self.about or "")

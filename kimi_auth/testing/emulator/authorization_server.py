@@ -183,7 +183,7 @@ class State:
 
     @_atomic
     def look_up(self, typed: str) -> DeviceCode:
-        """The undecided device code that a person typed. Raises CodeProblem."""
+        """The authorization server's undecided device code that a person typed. Raises CodeProblem."""
         code = self.find_code(normalise_user_code(typed) or "nonsense")
         self._approve_by_itself(code)
         if code.verdict != "pending":

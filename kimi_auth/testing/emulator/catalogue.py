@@ -23,7 +23,7 @@ class Model:
 
     @classmethod
     def from_json(cls, value: object) -> Model:
-        """A model of the catalogue from parsed JSON; raises ValueError. `display_name` falls back to the id."""
+        """A model for the emulated API to offer, from parsed JSON; raises ValueError. `display_name` falls back to the id."""
         if not isinstance(value, Mapping) or not isinstance(value.get("id"), str):
             raise ValueError("models: each one is an object with a string id")
         kinds = {f.name: type(f.default) if isinstance(f.default, int) else str for f in fields(cls)}
