@@ -43,8 +43,8 @@ def renew_if_due(components: Components) -> None:
 
 
 def renew_detached(components: Components) -> Callable[[], bool] | None:
-    """Has a process of its own renew (`kimi_auth.credential.detached`), for a credential in files; tells whether it still
-    runs, None where none can."""
+    """Starts an advisory renewal in a process of its own (`kimi_auth.credential.detached`), for a credential in files;
+    tells whether it still runs, None where none can."""
     from kimi_auth.credential.detached import renew_detached as start
 
     platform = components.platform

@@ -95,9 +95,9 @@ def chained(
 def given_before_login(
     components: Components, *, api_key: str | None = None, base_url: str | None = None, is_named: bool = False
 ) -> Given | None:
-    """The API key that is used instead of the login of `components`, None for none. `is_named`: the platform was chosen, so
-    that a key of the environment for another one does not count. Raises ConfigError for a key that cannot be one, or whose
-    API is not known."""
+    """The chain's links before the login of `components`: the API key that is used instead, None for none. `is_named`:
+    the platform was chosen, so that a key of the environment for another one does not count. Raises ConfigError for a
+    key that cannot be one, or whose API is not known."""
     environ = components.environ
     key, source = key_before_login(environ, key_fingerprint, argument=api_key)
     if source == LOGIN:

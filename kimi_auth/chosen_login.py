@@ -163,7 +163,7 @@ class ChosenLogin:
 
     @property
     def _is_one_login(self) -> bool:
-        """Whether KIMI_AUTH_STORE selects one login, so that no account can be meant."""
+        """Whether KIMI_AUTH_STORE alone says which login is meant, so that no account can be."""
         url = self.environ.get(STORE, "").strip()
         if not url or self._has_given_store:
             return False

@@ -201,8 +201,8 @@ class Components(ChosenLogin):
             self.targets.inject(token)
 
     def static_key(self) -> str:
-        """The API key that config.toml has for the platform, "" for none or where it cannot be read. A given credential has
-        no substitute, and neither has an account that is not in use: the key is not known to be its."""
+        """For these components: the API key that config.toml has for the platform, "" for none or where it cannot be read.
+        A given credential has no substitute, and neither has an account not in use: the key is not known to be its."""
         if self.given is not None:
             return ""
         try:
@@ -240,7 +240,7 @@ class Components(ChosenLogin):
         return sorted(found, key=lambda label: (label != UNLABELLED, label))
 
     def rejected(self, error: KimiAuthError | None) -> KimiAuthError | None:
-        """Of these components, the API's refusal as an error, with a next step that can help: a key is replaced, not renewed."""
+        """The API's refusal as these components report it, with a next step that can help: a key is replaced, not renewed."""
         if self.given is not None:
             return self.given.rejected()
         if error is None or self.platform.oauth is not None:

@@ -1,4 +1,4 @@
-"""`session.status()`: how the login stands, where each value comes from, whose login it is, and what waits elsewhere."""
+"""Puts a login's status together: how it stands, where each value comes from, whose login it is, what waits elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`session.models`: what the platform offers, and config.toml brought up to it."""
+"""`PlatformModels`, behind `session.models`: fetches what the platforms offer, and brings config.toml up to it."""
 
 from __future__ import annotations
 

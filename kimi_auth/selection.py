@@ -164,7 +164,7 @@ def account_meant(
 
 
 def is_label(text: str) -> bool:
-    """Whether this can select an account, as its name: it becomes part of file names and of keys."""
+    """Whether a setting can select an account by this text: it becomes part of file names and of keys."""
     return 0 < len(text) <= LABEL_MAX and _LABEL_CHARACTERS.issuperset(text)
 
 

@@ -179,8 +179,8 @@ class Session:
         return self._supply.rejected_sync(bearer, timeout_s)
 
     def status(self) -> Status:
-        """The stored login and how long it lasts, from disk alone; from a database, what this process saw last, where it
-        cannot be asked."""
+        """The stored login of this session and how long it lasts, from disk alone; from a database, what this process saw
+        last, where it cannot be asked."""
         from kimi_auth.login_status import status_of_login
 
         return status_of_login(self._components)
@@ -251,7 +251,7 @@ class Session:
 
     @once
     def models(self) -> PlatformModels:
-        """What the platform offers, and config.toml brought up to it."""
+        """The models of this session: what the platform offers, and config.toml brought up to it."""
         from kimi_auth.platform_models import PlatformModels, sessions_beside
 
         make = partial(Session, recheck_every_s=self._recheck_every_s)

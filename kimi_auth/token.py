@@ -212,7 +212,7 @@ def at_leisure(token: Token, now_s: float) -> bool:
 
 
 def is_due(token: Token, now_s: float) -> bool:
-    """True in the second half of the window: a one-shot command that hands the token out has it renewed beside itself."""
+    """By a token's age, true in the second half of its window: a one-shot command that hands it out has it renewed meanwhile."""
     return phase(token, now_s) == "expiring" and left_s(token, now_s) <= window_s(token) / 2
 
 
@@ -224,7 +224,8 @@ def is_ahead(until_s: float, now_s: float) -> bool:
 
 
 def described(token: Token, platform: str, now_s: float, *, ends: bool = True) -> dict[str, object]:
-    """What `token --json` says of a pair at `now_s` (unix seconds); `ends` is False for an API key, which has no times."""
+    """A credential's pair as data for `token --json`, with the life that it has left at `now_s` (unix seconds); `ends` is
+    False for an API key, which has no times."""
     return {
         "access_token": token.access_token,
         "token_type": token.token_type,

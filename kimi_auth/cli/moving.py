@@ -69,7 +69,7 @@ def _meant(
 
 
 def _moved(parts: Components, url: str, to: Place, *, is_trial: bool) -> str:
-    """Moves one login for `store move`; `parts` are of the store that it leaves. Returns the fingerprint of its pair."""
+    """The command `store move` for one login; `parts` are of the store that it leaves. Returns the fingerprint of its pair."""
     from kimi_auth.login.moving import Stores, begin
     from kimi_auth.store.postgres import Address, PostgresStore
 

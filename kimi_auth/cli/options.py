@@ -85,7 +85,7 @@ def in_region(platform: str | None, region: str | None) -> str | None:
 
 
 def concluded(out: Terminal, findings: Findings) -> Exception:
-    """With the option `--json` an object was printed, and no second one may be: the exception that ends a command with findings."""
+    """For the shared option `--json`, with which no second object may be printed: what ends a command that has findings."""
     if not out.json:
         return findings
     out.say(findings.line)

@@ -65,7 +65,7 @@ class Bearers:
         return origin == self.origin
 
     async def token(self) -> str:
-        """The bearer to send; where there is no token, the static key. Raises KimiAuthError where there is neither."""
+        """The bearer that a request gets; where there is no token, the static key. Raises KimiAuthError where there is neither."""
         try:
             bearer = await self._source.access_token()
         except KimiAuthError as error:
@@ -170,7 +170,7 @@ class _Seen:
         return True, False
 
     def note(self, answer: Answer) -> None:
-        """Notes what the answer to a signed request says."""
+        """Notes what an answer says about the bearer that its request got."""
         if answer.origin != self._origin:
             return
         url = answer.method, answer.path

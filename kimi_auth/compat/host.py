@@ -79,7 +79,7 @@ def share_dir() -> Path:
 
 
 def host_version() -> str:
-    """The host's own version, which it sends with its requests; ours where no Kimi CLI is running."""
+    """The version of the host's runtime, which it sends with its requests; ours where no Kimi CLI is running."""
     constants = sys.modules.get("kimi_cli.constant")
     return str(getattr(constants, "VERSION", __version__))
 

@@ -96,7 +96,7 @@ class Refresher:
         self._stamp: Stamp = ()
 
     def has_changed(self) -> bool:
-        """True if any program has written the credential since the last round."""
+        """True if any program has written the credential since the last round; told without reading the record."""
         return self._age_clock.stamp_now() != self._stamp
 
     async def look(self, timeout_s: float | None = None) -> float:

@@ -94,7 +94,7 @@ class Credential:
         self.patience_s = patience_s
 
     def inspect(self) -> CredentialState:
-        """This credential's current state: reads and classifies the stored pair: no network, no lock, no write.
+        """This credential's current state in this process: its pair, read and classified. No network, no lock, no write.
 
         That is the first step of token_lifecycle, whose outcomes are the rest states they lead to; it is walked only for an
         observer. Engine, tables and machine files would cost a `status` as much as all the rest.
@@ -129,8 +129,8 @@ class Credential:
         return self._join(("mandatory", need, patience_s), walk)
 
     async def wait(self, ask: Ask, timeout_s: float | None = None) -> CredentialState:
-        """Awaits the result of `ask` (an `obtain`) within the caller's patience: `timeout_s`, by default PATIENCE_S. A
-        call that an earlier caller started may end with that caller's patience; then `ask` is called again.
+        """Awaits this credential's state from `ask` (an `obtain`) within the caller's patience: `timeout_s`, by default
+        PATIENCE_S. A call that an earlier caller started may end with that caller's patience; then `ask` is called again.
 
         Raises Unreachable when the patience is over, and the errors of `ask`.
         """

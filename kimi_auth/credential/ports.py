@@ -1,4 +1,4 @@
-"""What the hooks of a credential work with: its store, its server, its clock, and the policies of the program."""
+"""The ports of a credential's hooks: store, server, clock and the program's policies, and what several hooks ask of them."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Ports(NamedTuple):
     device_id: Callable[[], str] = lambda: ""
 
     def look(self) -> tuple[View, InspectOutcome, KimiAuthError | None]:
-        """For a hook: views the credential and classifies it by the clock; another issuer's counts as absent. Sends
-        nothing, writes nothing."""
+        """For several hooks, through their ports: views the credential and classifies it by the clock; another issuer's
+        counts as absent. Sends nothing, writes nothing."""
         view = self.store.view()
         return view, *self.classify(view)
 
     def classify(self, view: View) -> tuple[InspectOutcome, KimiAuthError | None]:
-        """For a hook: the rest state of the credential in `view`, and why it is not fresh."""
+        """For several hooks, by the clock of their ports: the rest state of the credential in `view`, and why it is not fresh."""
         foreign = self.not_ours(view)
         return ("absent", foreign) if foreign else classify(view, self.now())
 
@@ -93,7 +93,7 @@ class Ports(NamedTuple):
 
 
 def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
-    """For a hook: the pair in a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, the request.
+    """For several hooks: the pair in a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, the request.
 
     A refresh answer may omit the refresh token and the scope (RFC 6749 §5.1, §6): then those of `before` stay valid. An
     unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.

@@ -165,7 +165,7 @@ def _only_flights_are_left() -> bool:
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:
-    """Records that a handler defers a signal until the calls in flight have finished: from
+    """Tells single-flight calls that a handler defers a signal until they have finished: from
     now on no walk tries again and no advisory renewal starts."""
     global _is_asked  # noqa: PLW0603 - the end is the process's
     _is_asked = is_asked
@@ -237,7 +237,7 @@ def _interpreter_ends() -> None:
 
 @cache
 def _watch_the_end() -> None:
-    """Registered with the first owner: the end of a program that has started no call yet is known too."""
+    """Registers for the interpreter's end with the first owner of single-flight calls, so that it is known before any call."""
     atexit.register(_interpreter_ends)
     # `concurrent.futures` uses it, too. Without it Ctrl-C at exit prints a traceback, but no renewal is lost.
     before_threads_are_joined = getattr(threading, "_register_atexit", None)

@@ -233,7 +233,7 @@ class CredentialHooks(TokenRefreshHooks):
         return max(0.0, deadline_s - self._clock.monotonic_s())
 
     def retry_in_s(self, view: View) -> float:
-        """For a keeper: seconds until the backoff that was viewed is over; 0.0 if a renewal may start now."""
+        """For a keeper of token_lifecycle: seconds until the viewed backoff is over; 0.0 if a renewal may start now."""
         wall_s = self._clock.wall_s()
         return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 

@@ -45,7 +45,7 @@ class Location(NamedTuple):
     path: Path
 
     def beside(self, name: str) -> Location:
-        """Another name in the directory that the walk has entered."""
+        """Another name in the directory in which the walk of this path ended."""
         return Location(self.directory, name, self.path.with_name(name))
 
 

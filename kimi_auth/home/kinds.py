@@ -65,7 +65,7 @@ def slot(oauth_host: str, api_base: str) -> str:
 
 
 def _encode_for_kimi_code(token: Token) -> bytes:
-    """A record as kimi-code's kind of home has it; `signed_out_at` tells our logout from its own tombstone."""
+    """How kimi-code's kind of home spells a record; `signed_out_at` tells our logout from its own tombstone."""
     record = token.record()
     record.pop("issuer", None)
     keys = ("access_token", "refresh_token", "expires_at", "scope", "token_type", "expires_in")

@@ -98,7 +98,7 @@ class PrintingView(SilentView):
     """
 
     def tell(self, notice: Notice) -> None:
-        """One line, or more for a code. Text that a server chose is made fit for a terminal."""
+        """Shows the notice in the simplest way: one line, more for a code. A server's text is made fit for a terminal."""
         lines = [notice.message]
         if notice.code is not None:
             lines += [f"page: {notice.code.verification_uri}", f"code: {notice.code.user_code}"]

@@ -59,10 +59,10 @@ class Library(Mapping[str, Machine]):
         return {name: machine.data() for name, machine in self.items()}
 
     def lint_lock(self, guarded: Mapping[str, str]) -> list[str]:
-        """Where lock discipline is broken, one line each: `guarded` maps an activity to the resource it must run under.
+        """Lints all machines for lock discipline, one line for each breach: `guarded` maps an activity to its resource.
 
-        A guarded activity may stand only in states that hold its resource, or in a machine that does. A guarded name
-        that no state runs is a problem too, for it guards nothing.
+        A guarded activity may stand only in states that hold its resource, or in a machine that does. A guarded name that
+        no state of the library runs is a problem too, for it guards nothing.
         """
         return list(lint.lock_problems(self, guarded))
 

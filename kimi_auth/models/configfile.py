@@ -125,10 +125,10 @@ class ConfigFile:
         return self._transact(step)
 
     def revert(self, platform: Platform) -> Change:
-        """Takes out what login to the platform put in: the very bytes from before if the file is unchanged since, else
-        the platform's tables and nothing more. A file that cannot be written, with a text that is not ours, was declared by
-        its owner: it stays as it is, unless it holds the platform's API key. Returns the change, false if there was none; raises
-        as `apply`."""
+        """In one transaction, takes out what login to the platform put in: the very bytes from before if the file is
+        unchanged since, else the platform's tables and nothing more. A file that cannot be written, with a text that is not
+        ours, was declared by its owner: it stays as it is, unless it holds the platform's API key. Returns the change, false
+        if there was none; raises as `apply`."""
 
         from kimi_auth.models.contents import account_of
         from kimi_auth.models.logins import after_logout, current, without

@@ -105,7 +105,7 @@ class PlatformConfig:
 
 
 def configured_platform(config: ConfigFile, known: Registry) -> str:
-    """The id of the platform that config.toml's default model belongs to, "" for none that is known."""
+    """The platform whose part of config.toml has the default model: its id, "" for none that is known."""
     try:
         data = config.read()
     except ConfigError:

@@ -54,7 +54,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any], path: KeyPath = ()) -> tuple[Edit, ...]:
-    """The edits that make `after` from `before`, as deep as possible. An empty table where there was none is no edit."""
+    """The edits of a TOML text that make `after` from `before`, as deep as possible. A new empty table is no edit."""
     edits: list[Edit] = []
     for key in [*before, *(key for key in after if key not in before)]:
         here, old, new = (*path, key), before.get(key, REMOVED), after.get(key, REMOVED)
@@ -95,7 +95,7 @@ def edited(text: str, edits: Iterable[Edit], data: Mapping[str, Any] | None = No
 
 
 def _settled(data: dict[str, Any], edits: tuple[Edit, ...]) -> dict[str, Any]:
-    """The changes without the empty tables above the edits: whether `[models]` is left when its last model goes says nothing."""
+    """A TOML text's data without the empty tables above its edits: whether an empty `[models]` is left says nothing."""
     for path in (edit.path[:depth] for edit in edits for depth in range(len(edit.path) - 1, 0, -1)):
         table: Any = data
         for key in path[:-1]:

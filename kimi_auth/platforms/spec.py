@@ -204,7 +204,7 @@ def credential_key(name: str) -> str:
 
 
 def of_table(table: Mapping[str, Any]) -> Platform:
-    """The spec of a platform, from a table whose keys and values have been checked."""
+    """A platform as data: the spec made from a table whose keys and values have been checked."""
     oauth, models = table.get("oauth"), table.get("models")
     parts = {
         "models": None if models is None else tuple(ListedModel(**one) for one in models),

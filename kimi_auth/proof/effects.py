@@ -151,7 +151,7 @@ def installed(config: Config, shared: Shared, number: int) -> tuple[Shared, tupl
 
 
 def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
-    """Resets the shared backoff: nothing delays the next attempt."""
+    """The effect that resets the shared backoff: nothing in the simulated world delays the next attempt."""
     pairs = tuple(pair._replace(unrecognized=0, rejected=0) for pair in shared.pairs)
     return shared._replace(pairs=pairs, held=0, forced=forced)
 
@@ -180,7 +180,7 @@ def is_forced(shared: Shared, process: Process, number: int) -> bool:
 
 
 def can_wait(shared: Shared, process: Process) -> bool:
-    """True if the pair that was read serves this caller: it works, and the caller does not want another one."""
+    """For a simulated hook: true if the pair that was read works, and the caller does not want another one."""
     return works(shared, process.record) and not (process.need and process.bearer == process.record)
 
 
@@ -199,7 +199,7 @@ def owns(shared: Shared, process: Process) -> bool:
 
 
 def has_open_claim(shared: Shared, process: Process) -> bool:
-    """True if this walk made the claim on the pair that it read, and has staged no answer."""
+    """For a simulated hook: true if this walk made the claim on the pair that it read, and has staged no answer."""
     return owns(shared, process) and is_incomplete(pair_at(shared, process.record))
 
 

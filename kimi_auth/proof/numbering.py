@@ -92,7 +92,7 @@ class Numbering:
         return found
 
     def unheld(self, shared: int, process: int) -> int:
-        """By number: bits of the pairs that the model forgets unless another process holds them."""
+        """Of a numbered world and process: bits of the pairs that the model forgets unless another process holds them."""
         mask = self._references[shared]
         if process >= 0:
             mask |= self.held[process]

@@ -177,7 +177,7 @@ def _missed(ablation: Ablation, report: Report) -> list[tuple[str, list[str]]]:
 
 
 def mutation_figures(machines: Library, found: Score) -> Figures:
-    """The content of `measured/mutation.json`."""
+    """The figures of a run of all mutants, written as `measured/mutation.json`."""
     return {
         "machines": digest(machines),
         "mutants": found.mutants,

@@ -122,7 +122,7 @@ def story(title: str, rule: str, frames: Sequence[Frame]) -> dict[str, Any]:
 
 
 def scenario_rows(scenarios: Iterable[Scenario]) -> list[dict[str, Any]]:
-    """By machine and sentence: the walks that must go exactly so, each as `start`, `course` and `end`."""
+    """The scenarios in `walks.json`, by machine and sentence: walks that must go exactly so, as `start`, `course`, `end`."""
     found: dict[tuple[str, str], list[list[str]]] = {}
     for one in scenarios:
         found.setdefault((one.machine, one.says), []).append([one.start, one.course, one.end])

@@ -154,7 +154,7 @@ class World:
     # --- for readers ---------------------------------------------------------------------------------------------------
 
     def names(self, state: int) -> list[str]:
-        """A letter for each process of a `state` of the model."""
+        """The names of the processes in a `state` of the explored model: a letter each."""
         return list("ABCDEFGH"[: len(self._known.opened(state)[1])])
 
     def opened(self, state: int) -> tuple[Shared, list[Process]]:

@@ -65,7 +65,8 @@ def only_checked(page_data: PageData, machines: Mapping[str, Machine]) -> dict[E
 def coverage(
     machine: Machine, graph: Graph, tests: Mapping[Edge, Mapping[str, int]], checked: Mapping[Edge, int]
 ) -> Overlay:
-    """The overlay: how often tests walked each outcome, else whether the checker reached it. A frame has its worst mark."""
+    """The counts of a test run over a machine: how often tests walked each outcome, else whether the checker reached it.
+    A frame has its worst mark."""
 
     def mark_of(sources: tuple[str, ...], event: str, target: str) -> Mark:
         counts = {

@@ -175,9 +175,9 @@ def _edges(old: Machine, new: Machine, name: str, one: State, other: State) -> I
 
 
 def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
-    """The shortest sequence that takes `event` in `name`, and on from there to where they are seen to differ.
+    """For a changed `event` of the state `name`: the shortest sequence that takes it, and on to where it is observable.
 
-    If the two never meet in `name`, they differ before it: that difference is the witness.
+    If the two revisions never meet in `name`, they differ before it: that difference is the witness.
     """
     way = way_to(old, new, {(name, name)})
     if way is None:
@@ -190,9 +190,9 @@ def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
 
 
 def _from_pair(old: Machine, new: Machine, pairs: set[Pair]) -> Witness | None:
-    """The shortest sequence to one of `pairs` of states, and on from there to where they are seen to differ.
+    """For a change at `pairs` of states: the shortest sequence to one of them, and on to where it is observable.
 
-    If no walk leads to such a pair, the machines differ before it: that difference is the witness.
+    If no walk leads to such a pair, the revisions differ before it: that difference is the witness.
     """
     way = way_to(old, new, pairs)
     if way is None:

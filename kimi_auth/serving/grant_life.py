@@ -149,7 +149,7 @@ class GrantLife:
         return grant
 
     async def ask(self, grant_id: str, caller: Caller, wish: Wish) -> tuple[str, GrantContext]:
-        """A walk of the grant for one request of a sandbox: the state that it came to, and what it is answered with."""
+        """Walks `machines/grant.toml` for one request of a sandbox: the state that it comes to, and the answer there."""
         state, ctx = await self._walk(GrantContext(grant_id, caller, wish))
         return (state, ctx) if state in ENDED else await self._walk(ctx, at=state, event="ask")
 

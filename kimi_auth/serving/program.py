@@ -247,7 +247,7 @@ def _alone(folder: Path, message: str, hint: str) -> Iterator[None]:
 
 
 def inherited() -> tuple[socket.socket, ...]:
-    """The sockets that systemd listens on for this process (sd_listen_fds(3)); empty without it."""
+    """The sockets with which systemd starts the server's program (sd_listen_fds(3)); empty without it."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return ()
     count = os.environ.get("LISTEN_FDS", "")

@@ -33,7 +33,7 @@ _KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
 
 
 def name_of(path: Path) -> str:
-    """The name of the record's file, with which the names of its sidecars begin."""
+    """The name that one credential's files share: the record's own, with which its sidecars' names begin."""
     return path.name.removesuffix(".json")
 
 
@@ -134,7 +134,7 @@ class CredentialFiles(NamedTuple):
 
     @staticmethod
     def _read(place: files.Location) -> bytes | None:
-        """The content of a sidecar's file, None if it does not exist, b"" if it cannot be read."""
+        """In the directory that was walked to: the content of a sidecar, None if it does not exist, b"" if it cannot be read."""
         try:
             found = medium.read_bounded(place, RECORD_FILE_MAX_BYTES)
         except StorageError:

@@ -72,15 +72,15 @@ def decode_record(data: bytes, path: Path) -> Token:
 
 
 def has_served(token: Token | None, now_s: float) -> bool:
-    """True for a logout's empty record that is older than 60 s, so that other programs have adopted it, or whose time
-    is in the future because the clock was set back."""
+    """True for a decoded record that a logout emptied more than 60 s ago, so that other programs have adopted it, or
+    whose time is in the future because the clock was set back."""
     if token is None or not token.is_empty or not token.signed_out_at_s:
         return False
     return abs(now_s - token.signed_out_at_s) > SIGNED_OUT_MAX_AGE_S
 
 
 def is_over(found: Snapshot) -> bool:
-    """True if the record says that no login is stored: there is none, or a logout's empty one."""
+    """True if the record, once decoded, holds no login: there is none, or a logout's empty one."""
     token = found.token
     return found.state == "absent" or bool(token and token.is_empty and token.signed_out_at_s)
 

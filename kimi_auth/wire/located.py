@@ -169,7 +169,7 @@ class LocatedClient:
 
 
 def _endpoints_in(metadata: JsonObject, known: Endpoints) -> Endpoints | None:
-    """`known` with the endpoints that the issuer's metadata names; None if it names no device or no token endpoint."""
+    """`known` as the server's metadata locates its endpoints; None if it names no device or no token endpoint."""
     device = endpoint(metadata, known.issuer, "device_authorization_endpoint")
     token = endpoint(metadata, known.issuer, "token_endpoint")
     if not (device and token):

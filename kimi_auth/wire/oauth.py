@@ -81,8 +81,8 @@ class OAuthClient:
     async def exchange_async(
         self, refresh_token: str, through: LoopClients, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
-        """`exchange` in an event loop. `through`: connections that many clients share, each for one request: a kept one may be
-        closing at that moment, and the token would be in doubt."""
+        """As `exchange` (RFC 6749 §6), in an event loop. `through`: connections that many clients share, each for one
+        request: a kept one may be closing at that moment, and the token would be in doubt."""
         response = await through.send(self._exchanging(refresh_token, connect_timeout_s))
         return exchange_answer(response, self._endpoints.revoked_codes)
 

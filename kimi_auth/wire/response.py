@@ -71,7 +71,7 @@ class ResponseBuffer:
         self._status, self._headers = response.status_code, response.headers.multi_items()
 
     def take(self, chunk: bytes) -> bool:
-        """Stores a chunk of the response that arrives; False when the buffer is full."""
+        """Keeps a chunk as it arrived, until a table says what the response means; False when the buffer is full."""
         self._raw += chunk[: BODY_MAX - len(self._raw)]
         return len(self._raw) < BODY_MAX
 

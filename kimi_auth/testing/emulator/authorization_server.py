@@ -242,7 +242,7 @@ class State:
 
     @_atomic
     def take_fault(self, endpoint: str, grant: str | None) -> Fault | None:
-        """The server's fault for this request; counts it as used."""
+        """The fault with which the authorization server meets this request, if any; counts it as used."""
         for at, (fault, left) in enumerate(self._faults):
             if fault.meets(endpoint, grant):
                 if left is not None:

@@ -69,7 +69,7 @@ def json_answer(
 
 
 def read_form(call: Call) -> dict[str, str]:
-    """The form fields of a request; raises OAuthError `invalid_request` (RFC 6749 §3.2: no repeated parameter).
+    """One request's form as plain data; raises OAuthError `invalid_request` (RFC 6749 §3.2: no repeated parameter).
 
     A field without a value counts as missing (RFC 6749 §3.1).
     """

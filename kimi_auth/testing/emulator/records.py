@@ -194,8 +194,8 @@ def fingerprint(secret: str) -> str:
 
 
 def normalise_user_code(typed: str) -> str | None:
-    """`ABCD-EFGH` from the text that a person typed or pasted (case, blanks and dashes are free); None if it cannot be
-    one."""
+    """A user code as the emulator records it, `ABCD-EFGH`, from the text that a person typed or pasted (case, blanks and
+    dashes are free); None if it cannot be one."""
     letters = re.sub(r"[\s_\-\u00ad\u2010-\u2015\u2212]+", "", typed).upper()
     if len(letters) != 8 or not set(letters) <= set(USER_CODE_ALPHABET):
         return None
