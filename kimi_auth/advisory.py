@@ -76,7 +76,7 @@ def successor_of(components: Components, pair: Token, patience_s: float, *, is_c
 
 
 def _reaped(pid: int) -> Callable[[], bool]:
-    """Has a thread wait for the process that renews; returns how to ask whether it still runs."""
+    """Has a thread wait for the process of an advisory renewal; returns how to ask whether it still runs."""
     reaper = threading.Thread(target=os.waitpid, args=(pid, 0), name="kimi-auth reaper", daemon=True)
     try:
         reaper.start()

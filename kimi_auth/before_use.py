@@ -30,8 +30,8 @@ log: logging.Logger = logging.getLogger("kimi_auth.session")
 def obtain(
     components: Components, need: Need, timeout_s: float | None = None
 ) -> CredentialState | Waiter[CredentialState]:
-    """`Credential.obtain` now; when not signed in, the error says what keeps the keyring's login from being
-    used."""
+    """`Credential.obtain` after `leave_keyring`: when not signed in, the error says what keeps the keyring's login from
+    being used."""
     try:
         return components.credential.obtain(need, components.age_clock.now_s(), timeout_s)
     except NotSignedIn as absent:

@@ -1,4 +1,5 @@
-"""`session.attach` and `session.kept_fresh`: running clients hold the tokens of a login; while a block runs, a task renews it ahead of time."""
+"""Behind `session.attach` and `session.kept_fresh`: how running clients get a login's tokens, and the task that renews it
+ahead of time."""
 
 from __future__ import annotations
 

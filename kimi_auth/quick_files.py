@@ -61,7 +61,8 @@ def config_in(folder: str) -> bytes:
 
 
 def names_our_platform(config: bytes) -> bool:
-    """True if the default model of this config.toml is certainly ours, or there is none; False when in doubt."""
+    """For the fast lane: True if the default model of this config.toml is certainly ours, or there is none; False when in
+    doubt."""
     before, found, after = config.partition(b"default_model")
     if not found:
         return True

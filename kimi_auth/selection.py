@@ -202,7 +202,7 @@ def selecting_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def scheme_of(url: str) -> str:
-    """The scheme of the URL in `KIMI_AUTH_STORE`, which selects the kind of store, in lower case; "" for none."""
+    """What selects the kind of store: the scheme of the URL in `KIMI_AUTH_STORE`, in lower case; "" for none."""
     scheme, found, _ = url.partition("://")
     return scheme.strip().lower() if found else ""
 

@@ -229,7 +229,7 @@ class Session:
         return run_alone(partial(login, timeout_s=timeout_s), "login_sync", "await session.login()")
 
     async def logout(self, *, timeout_s: float | None = None) -> LogoutReport:
-        """Signs out: locally and for good, then at the server, then in config.toml.
+        """Signs the session out: locally and for good, then at the server, then in config.toml.
 
         `timeout_s`: how long this caller waits, in seconds; by default for the lock (half a minute) and the server (5 s).
         Raises WrongIssuer, StorageError or CredentialLocked if the login still stands, and Unreachable when `timeout_s`
@@ -265,7 +265,7 @@ class Session:
         return self._components.static_key()
 
     def attach(self, target: object) -> Callable[[], None]:
-        """Serves a running client with every token from now on (see `kimi_auth.clients.as_target`); returns how to stop.
+        """Serves a running client with the session's tokens from now on (see `kimi_auth.clients.as_target`); returns how to stop.
 
         Tokens go to the platform's API only: an httpx client signs no request to another origin, and a client whose
         `base_url` is elsewhere is refused with a ValueError. An object that copies its key is refused with a TypeError that
@@ -277,7 +277,7 @@ class Session:
 
     @asynccontextmanager
     async def kept_fresh(self, *targets: object, timeout_s: float | None = None) -> AsyncGenerator[Session, None]:
-        """While the block runs, the credential is renewed before it ends, and `targets` hold a token that works.
+        """While the block runs, the session's credential is renewed before it ends, and `targets` hold a token that works.
 
         Another process's renewal, a new login and a logout reach the targets within about a second; signed out or revoked,
         they have their static key or nothing. The block may begin offline or signed out: a first token is waited for while

@@ -265,7 +265,7 @@ def parse_record(data: object) -> Token:
 
 
 def tr(template: str, **values: object) -> str:
-    """As `language.tr`, which only a broken record needs: a stored token is handed out without loading it."""
+    """As `language.tr`, which only a broken pair or record needs: a stored token is handed out without loading it."""
     from kimi_auth.support import language
 
     return language.tr(template, **values)

@@ -1,4 +1,4 @@
-"""What rich draws on a terminal: a console whose text is clean, and facts beside their labels."""
+"""How rich draws on a terminal: a console whose text is clean, and facts beside their labels."""
 
 from __future__ import annotations
 

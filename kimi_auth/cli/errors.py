@@ -50,7 +50,8 @@ def stuck(status: Status) -> bool:
 
 
 def status_error(status: Status) -> KimiAuthError | None:
-    """The error that a status is: why no token can be had; None where one can, be it after a renewal, which its store takes."""
+    """The error with which a command ends on this status: why no token can be had; None where one can, be it after a
+    renewal, which its store takes."""
     if stuck(status):
         return status.store_error
     return (status.error or NO_TOKEN[status.state]()) if status.state in NO_TOKEN else None

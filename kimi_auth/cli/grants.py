@@ -174,6 +174,6 @@ def _one_word(words: list[str], usage: str) -> str:
 
 
 def no_words(words: list[str]) -> None:
-    """Raises Usage for an argument to `serve`, or to `serve grants`, that takes none."""
+    """Raises Usage for an argument to `serve grants`, or to `serve`, where none is taken."""
     if words:
         raise Usage(tr("{word} is not understood", word=ascii(words[0])[:80]), hint=tr("see: kimi-auth serve --help"))

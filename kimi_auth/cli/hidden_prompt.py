@@ -14,7 +14,8 @@ __all__ = ["hidden_prompt"]
 
 
 def hidden_prompt(words: str) -> str:
-    """A line that a person types at the terminal of standard input. Raises typer.Abort at its end, and on Ctrl-C."""
+    """Asks for a line that a person types unseen, at the terminal of standard input. Raises typer.Abort at its end, and on
+    Ctrl-C."""
     fd = sys.stdin.fileno()
 
     def come_back() -> None:

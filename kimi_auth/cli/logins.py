@@ -61,7 +61,7 @@ class Login:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What `status --json` tells a program of one of the home's logins."""
+        """One of the home's logins, as `status --json` and `accounts --json` list it."""
         found = self.status
         return {
             "platform": found.platform,
@@ -98,7 +98,7 @@ def logins_of(home: str | None, *, platform: str | None = None, reads: bool = Tr
 
 
 def when(at_s: float) -> str:
-    """When a login was made, as lists of logins show it, in the person's own time zone; "" for an unknown time."""
+    """In a list of a home's logins: when one was made, in the person's own time zone; "" for an unknown time."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s)) if at_s else ""
 
 

@@ -151,7 +151,8 @@ def _send_again(usual: Callable[[sys.UnraisableHookArgs], object], found: sys.Un
 
 
 def _raise_later(number: int) -> None:
-    """Sends the signal `number` once the main thread has left the hook: raised in there, it would be lost again."""
+    """Ends the command after all: sends the signal `number` once the main thread has left the hook, where it would be lost
+    again."""
     is_in_hook = True
     while is_in_hook:
         threading.Event().wait(AGAIN_S)

@@ -128,7 +128,8 @@ class Terminal:
         self.record({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
 
     def picture(self, content: RenderableType) -> None:
-        """Writes something that rich draws to standard output. Raises KimiAuthError where it cannot be written."""
+        """Writes a picture as output of the command: rich draws it on standard output. Raises KimiAuthError where it cannot
+        be written."""
         with self._writing():
             self.console.print(content)
 

@@ -46,7 +46,8 @@ __all__ = ["token"]
 
 
 def seconds(value: float) -> float:
-    """The seconds of `--min-ttl`; NaN is refused, because it compares with nothing and would pass every bound."""
+    """The seconds of `kimi-auth token --min-ttl`; NaN is refused, because it compares with nothing and would pass every
+    bound."""
     if value != value:  # noqa: PLR0124 - NaN
         raise typer.BadParameter(tr("it is not a number"))
     return value
@@ -141,7 +142,8 @@ def _refuse_other_cluster(session: Session) -> None:
 
 
 def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: str, request: Request) -> bool:
-    """Whether `token` answers the request: one for a token, from its server; other operations are done here.
+    """Whether `kimi-auth token` prints an answer to the request: one for a token, from its server; other operations are
+    done here.
 
     kimi-auth signs in by itself, so nothing is stored. What git erases, its server has refused: that token is replaced, if
     it is the stored one, as after any 401. An unknown operation is ignored, as git asks of helpers.

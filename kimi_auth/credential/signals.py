@@ -1,4 +1,5 @@
-"""Defers signals that would end the process until the calls in flight have finished.
+"""The signal handlers below `single_flight`: a signal that would end the process is noted, and acts after the calls in
+flight.
 
 SIGTERM and SIGHUP end a process whatever its threads do, and lose a renewal whose answer is under way. While a call is
 in flight, our handler notes such a signal; it takes effect when the last call has finished. At any other time the

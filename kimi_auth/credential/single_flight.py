@@ -1,5 +1,5 @@
-"""Single-flight calls that survive cancellation, and for which signals are deferred: one run in a thread of its own, any
-number of callers that wait for its one result.
+"""Single-flight calls that survive cancellation, one run for any number of waiters; and the blocks that defer signals for
+the calls in flight.
 
 A renewal is synchronous code in a non-daemon thread. A caller may be cancelled, time out or lose its event loop: the
 call goes on until the answer is on disk. Callers with the same key join the call in flight; each has its own waiter, so
@@ -80,12 +80,13 @@ def signals_deferred() -> AbstractContextManager[None]:
 
 
 def guarded() -> AbstractContextManager[None]:
-    """`signals_deferred`, which does nothing in other threads."""
+    """Defers signals while calls are in flight, as `signals_deferred` does; does nothing in other threads."""
     return _signals.guard()
 
 
 def untorn() -> AbstractContextManager[None]:
-    """Defers SIGINT, SIGTERM and SIGHUP until the block exits, for work that the main thread does itself."""
+    """Defers SIGINT, SIGTERM and SIGHUP until the block exits, for work that the main thread does itself,
+    not in the thread of a call."""
     return _signals.block()
 
 
@@ -151,8 +152,8 @@ def is_ending() -> bool:
 
 
 def has_main_ended() -> bool:
-    """True once the main thread has ended. Other threads may go on; if none does, the program ends with the calls in
-    flight."""
+    """For calls in flight: True once the main thread has ended. Other threads may go on; if none does, the program ends
+    with these calls."""
     return _has_main_ended or not threading.main_thread().is_alive()
 
 

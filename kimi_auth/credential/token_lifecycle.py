@@ -238,7 +238,7 @@ class CredentialHooks(TokenRefreshHooks):
         return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 
     def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
-        """True if a walk of token_lifecycle that ran out of patience could continue with one that lasts until `deadline_s`."""
+        """For the hooks of token_lifecycle: True if a walk that ran out of patience could continue with one until `deadline_s`."""
         if ctx.deadline_s >= deadline_s or not self._ports.recovers(ctx.patience_s):
             return False
         if isinstance(ctx.error, CredentialLocked):

@@ -196,13 +196,14 @@ def remove_forgotten(path: Path, now_s: float) -> None:
 
 
 def probe(directory: Path) -> None:
-    """Raises if a small file cannot be written in the directory; leaves no file there."""
+    """Tries a write in the directory: raises if a small file cannot be written; leaves no file there."""
     with reached(temporary(directory / PROBE)) as place:
         new_file(place, bytes(PROBE_BYTES), allocate=PROBE_BYTES)
         removed(place)
 
 
 def sync_directory(beside: Where) -> None:
-    """After a write, makes the names in the directory of `beside` durable; ignores a file system without that operation."""
+    """Completes a durable write: the names in the directory of `beside` survive a power cut; ignores a file system without
+    that operation."""
     with reached(beside) as place:
         sync_names(place)

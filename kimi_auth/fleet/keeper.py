@@ -168,7 +168,8 @@ class Keeper:
             return
 
     async def _watch(self) -> None:
-        """Each second: the rows of a worker of this host that has ended, and the figures of the table."""
+        """Each second, the worker takes the rows of another one of this host that has ended, and reads the figures of the
+        table."""
         while True:
             await asyncio.sleep(1.0)
             try:

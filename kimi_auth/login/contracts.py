@@ -51,7 +51,7 @@ class LoginContext:
 
     @property
     def known_token(self) -> Token:
-        """The token, in the states behind the one that brought it."""
+        """The token, in the states of device_login behind the one that brought it."""
         assert self.token is not None
         return self.token
 

@@ -54,7 +54,7 @@ class ServedServer:
         return tr("kimi-auth serve at {path}", path=self._address.path)
 
     def current(self, timeout_s: float = LOOK_TIMEOUT_S) -> Token:
-        """The current token, asked of `kimi-auth serve`. Raises _Refused."""
+        """The current token of the client's login, asked of `kimi-auth serve`. Raises _Refused."""
         return self._asked("/v1/token", None, timeout_s)
 
     def exchange(self, refresh_token: str, *, connect_timeout_s: float = 5.0) -> Answer[ExchangeOutcome, Grant]:

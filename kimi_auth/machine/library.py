@@ -217,7 +217,7 @@ def _parse(stem: str, data: Mapping[str, Any]) -> tuple[Machine, list[str]]:
 
 
 def _explain(misshapen: Misshapen) -> lint.Problem:
-    """Where in a machine's file a part has the wrong shape, and what to write instead."""
+    """The problem of a file that the library cannot read: where a part has the wrong shape, and what to write instead."""
     *path, key = misshapen.path
     in_state = len(path) > 1
     where = lint.place(path[1]) if in_state else lint.TOP

@@ -24,7 +24,8 @@ _DEFAULTS = ("default_model", "default_thinking")
 
 
 def current(undo: Undo, config: Mapping[str, Any]) -> Undo:
-    """The undo of the logins that are still in the config; an empty one if another program took them all out."""
+    """The undo of several logins without those that are no longer in the config; an empty one if another program took them
+    all out."""
     there = _managed(config)
     logins = {name: found for name, found in undo.logins.items() if managed_provider_key(name) in there}
     return undo.model_copy(update={"logins": logins}) if logins else Undo()
@@ -52,7 +53,8 @@ def without(path: Path, content: Content, platform: Platform, undo: Undo) -> Con
 
 
 def after_login(path: Path, undo: Undo, change: Change, old: Content, new: Content) -> Undo:
-    """The undo once a login has made `new` from `old`; its platform is the newest then, even if it was there before."""
+    """The undo of all logins once one has made `new` from `old`; its platform is the newest then, even if it was there
+    before."""
     platform, earlier = change.owner, undo.logins.get(change.platform)
     out = without(path, old, platform, undo)
     put = earlier.put_thinking if earlier else None

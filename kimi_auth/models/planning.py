@@ -150,7 +150,8 @@ def refer_to_file(config: Mapping[str, Any], platform: Platform) -> Change:
 
 
 def refer_to_account(config: Mapping[str, Any], platform: Platform) -> Change:
-    """The provider and the services that refer to a login of the platform, of any account, refer to that of its `account`."""
+    """The change by which the provider and the services that refer to a login of the platform, whichever account that is of,
+    refer to that of its `account`."""
     after = deepcopy(dict(config))
     entries = [table_at(after, "providers").get(platform.provider_key), *table_at(after, "services").values()]
     for entry in entries:

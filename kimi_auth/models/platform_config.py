@@ -21,7 +21,7 @@ class ConfigLeftAlone:
         return False
 
     def check(self) -> None:
-        """Where a login has no part in config.toml: nothing can stop a write that is not made."""
+        """Where the platform's part of config.toml is left to another program: nothing can stop a write that is not made."""
 
     def install(self, models: tuple[ModelEntry, ...]) -> Literal[False]:
         """Writes nothing, and says so."""

@@ -125,7 +125,8 @@ def _limit(name: str, detail: Mapping[str, Any], window_s: float | None) -> Iter
 
 
 def _called(window_s: float | None) -> str:
-    """What a limit of the quota is called: "5 h", "7 d" ..., "window" for one of unknown length."""
+    """What a limit in the platform's answer about the quota is called: "5 h", "7 d" ..., "window" for one of unknown
+    length."""
     if not window_s:
         return tr("window")
     for unit_s, lasts in ((86_400, tr("{number} d")), (3600, tr("{number} h")), (60, tr("{number} min"))):

@@ -43,7 +43,8 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal as TOML means it: `true` is not `1`, `1` is not `1.0`, and `nan` is `nan`."""
+    """Whether a change leaves a value of the TOML text equal, as TOML means it: `true` is not `1`, `1` is not `1.0`, and
+    `nan` is `nan`."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

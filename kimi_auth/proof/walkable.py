@@ -138,7 +138,7 @@ def _merged(views: list[tuple[str, Disk]], moves: list[list[tuple[Label, int]]])
 
 
 def dying(world: Walkable) -> dict[str, dict[str, list[str]]]:
-    """By location: the files that a death of the process may leave there, each column with its possible values.
+    """By location of the one process: the files that its death may leave there, each column with its possible values.
 
     Only our own program touched the disk before; a location that another program's interference alone leads to has the
     files that this leaves.

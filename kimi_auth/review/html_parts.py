@@ -98,7 +98,7 @@ def number(value: object) -> str:
 
 
 def identifier(text: str) -> str:
-    """`text` as a part of an address of the page."""
+    """For the sections of the page: `text` as a part of the address of one."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -109,7 +109,7 @@ def tag(state: State) -> str:
 
 
 def work(state: State) -> str:
-    """For a table: a state's activity, the resource that it holds and the machine that it walks."""
+    """A cell of the page's tables: a state's activity, the resource that it holds and the machine that it walks."""
     if state.is_rest:
         return ""
     holds = f", holds {mono(state.holds)}" if state.holds else ""

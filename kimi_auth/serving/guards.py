@@ -91,8 +91,8 @@ def _fields_refusal(headers: list[tuple[bytes, bytes]], bytes_max: int) -> Refus
 
 
 def is_strange_path(raw: bytes) -> bool:
-    """True for a path that could lead elsewhere than it seems: dots, empty parts, backslashes, encoded separators, control
-    characters, or parts that are encoded twice."""
+    """True for a path that a local server refuses, for it could lead elsewhere than it seems: dots, empty parts,
+    backslashes, encoded separators, control characters, or parts that are encoded twice."""
     path = raw.partition(b"?")[0]
     decoded = unquote_to_bytes(path)
     parts = decoded.split(b"/")

@@ -42,7 +42,8 @@ class Places:
         return self.sockets / name / SOCKET
 
     def prepare(self, name: str, *, is_shared: bool) -> None:
-        """Makes the directory where a socket is; `is_shared`: other users may enter it, and see nothing. Raises OSError."""
+        """Makes the directory for a socket of the login's server; `is_shared`: other users may enter it, and see nothing.
+        Raises OSError."""
         directory = self.sockets / name
         make_directories(directory)
         for one in (self.sockets, directory):

@@ -32,7 +32,8 @@ class Source(TokenSource, Protocol):
 
 
 def routes_of(source: Source, proxy: Proxy | None = None) -> Callable[[Service], Sequence[BaseRoute]]:
-    """The proxy as what `serve` takes as `more`: `/api/*` with the tokens of this source. `proxy`: one that the caller closes."""
+    """The proxy as a route that `serve` takes as `more`: `/api/*` with the tokens of this source. `proxy`: one that the
+    caller closes."""
     passed_on = proxy or Proxy(source, source.api_origin)
     return lambda service: [Route(f"{PREFIX}/{{path:path}}", _Proxied(service, passed_on))]
 

@@ -106,7 +106,7 @@ class Proxy:
         return Served(method, target.path, status, code)
 
     def target(self, scope: Scope, allowed: AllowedPaths = EVERYTHING) -> Target | Refusal:
-        """What a request to the proxy asks for, below the API's base."""
+        """Where the proxy sends a request, below the API's base; a refusal for one that it does not pass on."""
         if scope["method"] not in METHODS:
             return Refusal(405, "method_not_allowed", tr("the proxy passes on {methods}", methods=listed(METHODS)))
         raw_path = scope.get("raw_path") or scope["path"].encode()

@@ -35,7 +35,8 @@ MOUNTED, HOME_INSIDE = "/run/kimi", "/run/kimi-home"
 
 @contextmanager
 def _directory(path: Path | str, at: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory of the sandbox's home; below `at` of one that is no link. Raises OSError."""
+    """For the files that a sandbox is given: a descriptor of a directory of its home; below `at`, of one that is no link.
+    Raises OSError."""
     no_link = 0 if at is None else os.O_NOFOLLOW
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_link, dir_fd=at)
     try:

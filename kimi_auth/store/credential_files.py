@@ -108,7 +108,7 @@ class CredentialFiles(NamedTuple):
         return chain
 
     def peek(self, fp: str, me: Callable[[], Owner], boottime_s: float) -> Claim:
-        """Reads the files of the claim on pair `fp`: its meaning to the process `me`."""
+        """Of the credential's files, reads those of the claim on pair `fp`: its meaning to the process `me`."""
         chain = self.claims_on(fp)
         if not chain:
             return Claim("none", fp)

@@ -196,7 +196,7 @@ class FileStore(FileReader):
         return found
 
     def _rename(self, folder: CredentialFiles, claim: Claim, token: Token) -> Snapshot:
-        """In its file the staged `token` becomes the record."""
+        """Renames the sidecar with the staged `token`: it becomes the record's file."""
         chain = folder.claims_on(claim.fp)
         answer = chain[0][1].answer if chain else None
         if answer is None or fingerprint(answer) != fingerprint(token):

@@ -55,7 +55,7 @@ class FileReader:
         return True
 
     def look(self, patience_s: float) -> None:
-        """Reads nothing ahead: every read is of the disk."""
+        """A reader of files reads nothing ahead: every read is of the disk."""
 
     def examine(self) -> Iterator[Finding]:
         """What keeps the record from being read, and whether only its owner may read it. No record yields nothing."""

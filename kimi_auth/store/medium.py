@@ -45,8 +45,8 @@ def explain(error: OSError, failure: Sentence, path: Path, kind: type[StorageErr
 
 @contextmanager
 def doing(failure: Sentence, path: Path, kind: type[StorageError] = StoreUnwritable) -> Iterator[None]:
-    """Turns an `OSError` of its body into a `kind`, as `explain`; a file that fails the rules of `kimi_auth.files` keeps its own
-    message."""
+    """Turns an `OSError` of its body into a StorageError, a `kind`, as `explain`; a file that fails the rules of
+    `kimi_auth.files` keeps its own message."""
     try:
         yield
     except OSError as error:

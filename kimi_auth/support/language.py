@@ -117,9 +117,9 @@ def listed(names: Iterable[str]) -> str:
 
 
 def recalled(text: str, templates: Iterable[str], patterns: Mapping[str, str], deep: int = RECALLED_DEEP) -> str:
-    """The sentence that was kept as `text`: made by the first of `templates` that can make it, from values that are recalled
-    in turn, `deep` of them inside one another; templates have no format specifications. `patterns` are those of values
-    that stand side by side. `text` itself where none can."""
+    """The sentence for people whose English is `text`: made by the first of `templates` that can make it, from values that
+    are recalled in turn, `deep` of them inside one another; templates have no format specifications. `patterns` are those
+    of values that stand side by side. `text` itself where none can."""
     import re
     from string import Formatter
 

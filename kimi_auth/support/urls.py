@@ -76,7 +76,7 @@ def normal_url(text: str) -> str:
 
 
 def origin_of(text: str) -> str:
-    """The origin (RFC 6454 §4) of a server's URL, "" for text that is not one."""
+    """The origin (RFC 6454 §4) of a server's URL, in its one spelling; "" for text that is no such URL."""
     url = parsed(text)
     return url.origin if url else ""
 

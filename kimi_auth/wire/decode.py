@@ -112,8 +112,8 @@ def device_code(data: JsonObject | None) -> tuple[str, DeviceCode | None]:
 
 
 def grant(data: JsonObject | None) -> tuple[str, Grant | None]:
-    """A token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (no such member: a portal's object, for
-    example)."""
+    """Decodes a token answer (RFC 6749 §5.1): `token`, else `no_token` or "" (no such member: a portal's object,
+    for example)."""
     if data is None or (data and "access_token" not in data):
         return "", None
     access = _text(data, "access_token")

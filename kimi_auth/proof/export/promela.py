@@ -138,7 +138,7 @@ unsigned logins_left : 2; unsigned logouts_left : 2; unsigned spoils_left : 2; u
 
 
 def _blocks(texts: Iterable[str]) -> Lines:
-    """The embedded C as blocks of Promela, in pieces that spin takes."""
+    """Blocks of Promela with the embedded C in them, in pieces that spin takes."""
     block: list[str] = []
     for text in texts:
         if sum(map(len, block)) + len(text) > BLOCK_MAX:

@@ -216,7 +216,7 @@ class DueRows:
         return row
 
     def look(self, key: str) -> Row:
-        """The due row as it is now; for a login that this worker has taken. Raises StorageError."""
+        """Of the table's due rows: one that this worker has taken, as it is now. Raises StorageError."""
         (found,) = self._line.ask(sql.LOOK, {"key": key})
         return _row(found)
 

@@ -121,7 +121,7 @@ class Line:
         return job.rows
 
     def look(self, key: str, patience_s: float = ASK_S) -> None:
-        """Brings the known row up to date over the line. Raises as `ask`."""
+        """Asks the database over this line, which brings the known row up to date. Raises as `ask`."""
         self.ask(self._look, {"key": key}, patience_s)
 
     def look_soon(self, key: str) -> None:

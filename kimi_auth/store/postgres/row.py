@@ -74,8 +74,8 @@ class Row(NamedTuple):
         return Seen(self.generation or 0, "" if self.fp == formats.EMPTY_FP else self.fp or "")
 
     def snapshot(self, location: str, cipher: Cipher) -> Snapshot:
-        """The record of the row alone. One that is encrypted with a key that is not here cannot be asked for: it is
-        neither absent nor corrupt, so no login and no logout writes over it."""
+        """What this row means as a record, by itself. One that is encrypted with a key that is not here cannot be asked
+        for: it is neither absent nor corrupt, so no login and no logout writes over it."""
         if not self.fp:
             return Snapshot("absent")
         try:

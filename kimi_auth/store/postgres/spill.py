@@ -92,7 +92,7 @@ class Spill:
             return None
 
     def drop(self, fp: str) -> None:
-        """Removes the answer that is kept; nothing to do where there is none."""
+        """Removes the answer to pair `fp` that this host keeps beside the database; nothing to do where there is none."""
         self._remove(self._answer_to(fp))
 
     def drop_others(self, fps: Iterable[str]) -> None:

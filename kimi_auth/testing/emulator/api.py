@@ -64,7 +64,7 @@ def json_checked(handler: BodyHandler) -> Endpoint:
 
 @bearer_checked
 def models(state: State, call: Call) -> Answer:
-    """The emulated API's catalogue, with an ETag (RFC 9110 §8.8.3) for If-None-Match."""
+    """`/models` of the emulated coding API: the catalogue, with an ETag (RFC 9110 §8.8.3) for If-None-Match."""
     value = {"object": "list", "data": [model.to_json() for model in state.models]}
     etag = f'"{hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}

@@ -109,7 +109,7 @@ async def _serve(state: State, name: str, endpoint: Endpoint, call: Call) -> Res
 
 
 def _scripted(fault: Fault, real: Answer) -> Answer:
-    """The answer for the client: the scripted one, or one made from the real one."""
+    """The answer that the emulator's app sends: the scripted one, or one made from the real one."""
     changed = real
     if fault.status is not None:
         changed = Answer(status=fault.status, headers=fault.headers)

@@ -157,7 +157,7 @@ class State:
 
     @_atomic
     def revoke(self, value: str) -> None:
-        """RFC 7009: a refresh token ends its whole family, an access token only itself; an unknown one is no error."""
+        """RFC 7009: a refresh token of the emulator ends its whole family, an access token only itself; an unknown one is no error."""
         self.counts["revocations"] += 1
         token = self._tokens.get(value)
         if token is not None and token.kind == "refresh":

@@ -23,7 +23,7 @@ class Html(str):
 
 
 def html(template: str, /, **values: object) -> Html:
-    """The page's `template` with its {names} filled in, escaped unless they are Html."""
+    """The approval page's `template` with its {names} filled in, escaped unless they are Html."""
     safe = {name: value if isinstance(value, Html) else escape(str(value)) for name, value in values.items()}
     return Html(template.format_map(safe))
 

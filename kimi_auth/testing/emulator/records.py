@@ -103,7 +103,7 @@ class Token:
         return self.spent_at_s is not None
 
     def judge(self, now_s: float) -> Judgement:
-        """The API's answer to this token as a bearer."""
+        """What the emulated server says of this token as a bearer: ok, expired, revoked or unknown."""
         if self.kind != "access":
             return "unknown"
         if self.revoked or not self.family.is_alive:
