@@ -69,7 +69,7 @@ def store(
 
 
 def _named(address: str) -> str:
-    """The address of a database, without blanks around it. Raises ConfigError where there is none."""
+    """For `kimi-auth store`: the database that is named, without blanks around it. Raises ConfigError where none is."""
     if url := address.strip():
         return url
     raise ConfigError(

@@ -58,8 +58,8 @@ async def _connect_to_nothing(library: Any) -> None:
 
 
 def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> http_libraries.AsyncTransport:
-    """A transport of `library` for the server of `url`, through the proxy and with the certificates of this environment. It keeps
-    up to `connections` open, each for `idle_s` seconds without a request. Raises UnsendableError."""
+    """For a client in an event loop: a transport of `library` to the server of `url`, through the proxy and with the certificates
+    of this environment. It keeps `connections` open at most, each for `idle_s` seconds without a request. Raises UnsendableError."""
     limits = library.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=idle_s)
     opened: http_libraries.AsyncTransport = library.AsyncHTTPTransport(**settings_for(url, library), limits=limits)
     return opened
