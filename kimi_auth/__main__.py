@@ -142,7 +142,7 @@ def _options(words: Sequence[str]) -> dict[str, str]:
 def stored_token(
     environ: Mapping[str, str], now_s: float, *, is_named: bool = False, account: str | None = None
 ) -> Token:
-    """The pair that the full program would hand out without asking anybody; raises FallThrough otherwise.
+    """For the fast lane: the pair that the full program would hand out without a request; raises FallThrough otherwise.
 
     `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter; `account`: the
     label of the account that was named.

@@ -35,8 +35,8 @@ class Source(Protocol):
 
 
 async def fetch_me(components: Components, source: Source) -> Account:
-    """Asks who is signed in. Raises ConfigError for a platform that does not say so, Unreachable, and as
-    `Session.access_token`."""
+    """Asks, with the session's token, who is signed in. Raises ConfigError for a platform that does not say so,
+    Unreachable, and as `Session.access_token`."""
     found = account_of(await _ask(components, source, components.platform.me_path, ACCOUNT))
     if found is None:
         raise _unreadable(components, ACCOUNT)
@@ -44,7 +44,7 @@ async def fetch_me(components: Components, source: Source) -> Account:
 
 
 async def fetch_usage(components: Components, source: Source) -> Usage:
-    """Asks for the remaining quota. Raises as `fetch_me`."""
+    """Asks, with the session's token, for the remaining quota. Raises as `fetch_me`."""
     found = usage_of(await _ask(components, source, components.platform.usage_path, QUOTA))
     if found is None:
         raise _unreadable(components, QUOTA)

@@ -106,7 +106,7 @@ class KimiAuthError(Exception):
 
 
 def with_hint(message: str, hint: str) -> str:
-    """The message of an error and the next step, on one line."""
+    """What an error of kimi-auth says on one line: its message and its hint, the next step."""
     return tr("{message} ({hint})", message=message, hint=hint) if hint else message
 
 

@@ -74,7 +74,7 @@ class Session:
     def _use(
         self, components: Components, recheck_every_s: float, again: partial[Session], only_here: list[str]
     ) -> None:
-        """`again`: how another process makes this session; not with `only_here`, arguments that exist in this one only."""
+        """Sets this session up. `again`: how another process makes it; not with `only_here`, arguments that exist here only."""
         self._components = components
         self._store = components.store
         self._clock = components.clock

@@ -44,7 +44,7 @@ class TokenSupply:
         return self._hold(await self._components.credential.wait(ask, timeout_s), need)
 
     def token_sync(self, *, min_ttl_s: float = 0.0, refresh: bool = False, timeout_s: float | None = None) -> Token:
-        """Hands out `token` to code without an event loop."""
+        """As `token`, for code without an event loop: hands out the cached token, or a renewed one."""
         settle_sync(self._components, timeout_s)
         need, ask = self._asking(min_ttl_s, timeout_s, refresh=refresh)
         return self._hold(self._components.credential.wait_sync(ask, timeout_s), need)

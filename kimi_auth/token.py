@@ -170,7 +170,7 @@ def key_fingerprint(key: str) -> str:
 
 
 def lifetime_s(token: Token) -> float:
-    """The life that the server granted, in seconds; a missing, negative, NaN or absurd one counts as 900."""
+    """The whole life of a token, in seconds, as the server granted it; a missing, negative, NaN or absurd one counts as 900."""
     return token.expires_in_s if LIFETIME_MIN_S <= token.expires_in_s <= LIFETIME_MAX_S else DEFAULT_LIFETIME_S
 
 

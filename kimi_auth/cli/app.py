@@ -66,7 +66,8 @@ def _command(args: list[str]) -> str:
 
 
 def _home(args: list[str]) -> str | None:
-    """The value of `--home` before the command; None for none. Typer, or `declared`, reads it for the command."""
+    """For the program, before it runs a command: the value of `--home`; None for none. Typer, or `declared`, reads it
+    again for the command."""
     own = args[: args.index("--")] if "--" in args else args
     for at, word in enumerate(own):
         name, equals, value = word.partition("=")

@@ -70,10 +70,8 @@ class Worker:
 
 
 def keep(out: Terminal, url: str, *, workers: int, in_flight: int, metrics: str, home: str | None) -> None:
-    """Runs the workers for the database at `url` until SIGTERM or SIGINT. Raises Usage, ConfigError, and StorageError where the
-    table cannot be kept."""
-    if workers < 1 or in_flight < 1:
-        raise Usage(tr("--workers and --in-flight take a number above 0"))
+    """Runs the workers for the database at `url` until SIGTERM or SIGINT. Raises ConfigError, and StorageError where the table
+    cannot be kept."""
     path = choose(os.environ, home).path
     _look(url, path)
     stopping = threading.Event()

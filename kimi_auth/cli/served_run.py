@@ -30,7 +30,7 @@ NO_PROXY = ("NO_PROXY", "no_proxy")
 def proxied(
     out: Terminal, platform: str | None, home: str | None, account: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """The key and the base URL of a proxy that runs while the block does."""
+    """For `kimi-auth run --proxy`: the key and the base URL of a proxy that runs while the block does."""
     _installed("--proxy")
     session = open_default(platform, home=home, account=account)
     with out.signals.held():  # a user who is not signed in hears it before the command starts

@@ -54,6 +54,8 @@ def store(
     if action == "keep":
         from kimi_auth.cli.keep import keep
 
+        if workers < 1 or in_flight < 1:
+            raise Usage(tr("--workers and --in-flight take a number above 0"))
         url = _named(os.environ.get(STORE, ""))
         keep(out, url, workers=workers, in_flight=in_flight, metrics=metrics, home=home)
         return
@@ -69,7 +71,7 @@ def store(
 
 
 def _named(address: str) -> str:
-    """The address of a database, without blanks around it. Raises ConfigError where there is none."""
+    """For `kimi-auth store`: the database that is named, without blanks around it. Raises ConfigError where none is."""
     if url := address.strip():
         return url
     raise ConfigError(

@@ -1,4 +1,4 @@
-"""Output of commands: facts to standard output, diagnostics to standard error, one line each.
+"""Output of commands: facts to standard output, also as JSON for a program; diagnostics to standard error, one line each.
 
 Nothing here fails because of what a terminal cannot show: characters that it does not know become question marks.
 """
@@ -140,8 +140,8 @@ class Terminal:
             sys.stdout.flush()
 
     def rows(self, rows: Iterable[Row], title: str = "", *, platform: str = "") -> None:
-        """Writes facts with labels: aligned under `title` on a terminal, `label: value` where a program or a file
-        reads; there the id of the `platform` that they are about comes first, as a fact like the others."""
+        """Writes facts to standard output: aligned under `title` on a terminal, `label: value` where a program or a
+        file reads; there the id of the `platform` that they are about comes first, as a fact like the others."""
         rows = list(rows)
         if not self.is_lively:
             if platform:
@@ -206,7 +206,7 @@ class Terminal:
         return error.exit_status
 
     def interrupted(self, exit_status: int) -> int:
-        """Writes for a program that a signal ended the command; a person knows. Returns the exit status, and never raises."""
+        """Writes, as JSON for a program, that a signal ended the command; a person knows. Returns the exit status; never raises."""
         self._record("interrupted", "a signal ended the command", "", exit_status)
         return exit_status
 

@@ -6,7 +6,7 @@ All times are seconds on one clock of the caller's choice; nothing here reads a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 from kimi_auth.credential.status import LoginReport
 from kimi_auth.login.view import Notice, NoticeKind, SilentView
@@ -124,16 +124,10 @@ def finish(state: ViewState, report: LoginReport) -> ViewState:
 
 
 class FoldingView(SilentView):
-    """A `LoginView` that redraws nothing: it keeps the state, has nothing to put back and cannot be left."""
+    """A `LoginView` that redraws nothing: it keeps the state, and cannot be left."""
 
     def __init__(self, platform: str) -> None:
         self._state = ViewState(platform)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing has to be put back."""
 
 
 def interrupt(state: ViewState) -> ViewState:

@@ -73,7 +73,7 @@ class Bearers:
         return _checked(bearer)
 
     def token_sync(self) -> str:
-        """`token`, blocking the calling thread: the bearer to send."""
+        """As `token`, blocking the calling thread: the bearer that a request gets."""
         try:
             bearer = self._source.access_token_sync()
         except KimiAuthError as error:
@@ -87,7 +87,7 @@ class Bearers:
         return await self.other(bearer, reports=not is_the_url) if refuses else None
 
     def newer_sync(self, answer: Answer, bearer: str) -> str | None:
-        """`newer`, blocking the calling thread: the other bearer after this answer."""
+        """As `newer`, blocking the calling thread: the other bearer for a request that got this answer."""
         refuses, is_the_url = self._seen.look(answer, bearer)
         return self.other_sync(bearer, reports=not is_the_url) if refuses else None
 
@@ -100,7 +100,7 @@ class Bearers:
             return None
 
     def other_sync(self, bearer: str, *, reports: bool = True) -> str | None:
-        """`other`, blocking the calling thread: another bearer than this one, which got a 401."""
+        """As `other`, blocking the calling thread: another bearer than this one, which got a 401."""
         try:
             return self._other(self._source.rejected_sync(bearer) if reports else None, bearer)
         except KimiAuthError as error:

@@ -125,8 +125,8 @@ def save_tokens(ref: Ref, token: OAuthToken) -> OAuthRef:
 
 
 def delete_tokens(ref: Ref) -> None:
-    """Removes the stored record, for every process at once and from the system keyring too; nothing is revoked at the
-    server. Raises OAuthError; then it may still be there."""
+    """Removes the record that the Kimi CLI's reference names, for every process at once and from the system keyring too;
+    nothing is revoked at the server. Raises OAuthError; then the record may still be there."""
     if (error := _leave_keyring(ref)) is not None:
         raise oauth_error(error)
     with _written(ref) as store:

@@ -44,7 +44,7 @@ class OAuthEvent:
 
     @property
     def json(self) -> str:
-        """The event as one line of JSON, in ASCII."""
+        """The event as the line of JSON that the Kimi CLI's own `login --json` prints, in ASCII."""
         event: dict[str, Any] = {"type": self.type, "message": self.message}
         return json.dumps(event if self.data is None else {**event, "data": self.data})
 

@@ -33,8 +33,8 @@ FORCED_FIRST_S, FORCED_MAX_S = 30.0, 900.0
 
 
 def attainable(need: Need, backoff: Backoff) -> Need:
-    """The `need` that a try can meet: one of more life than this server ever granted becomes a fresh token; another
-    rotation would not bring a longer one."""
+    """The `need` that another try can meet. The backoff knows the longest life that this server granted; a need of more
+    becomes one of a fresh token, since no rotation would bring a longer one."""
     # Without this a `min_ttl_s` above the server's lifetime rotates at every call.
     if not 0 < backoff.life_s < need.min_ttl_s:
         return need

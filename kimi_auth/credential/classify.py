@@ -1,4 +1,4 @@
-"""Classifies a stored credential: pure functions of what a store shows and of the time."""
+"""Classifies a stored credential, and says why it cannot be used: pure functions of what a store shows and of the time."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _unread(snapshot: Snapshot, now: Now) -> tuple[InspectOutcome, KimiAuthError
 
 
 def implausible_end(token: Token) -> StorageError | None:
-    """The error for a stored `expires_at` that is no time in seconds; None for any other."""
+    """The error of a stored credential whose `expires_at` is no time in seconds; None for any other."""
     if token.expires_at_s <= END_MAX_S:
         return None
     return StorageError(
@@ -109,7 +109,7 @@ def implausible_end(token: Token) -> StorageError | None:
 
 
 def still_works(snapshot: Snapshot, now_s: float) -> bool:
-    """True while the stored access token can be used at all: it has life left."""
+    """True while the access token that a store shows can be used at all: it has life left."""
     token = snapshot.token
     return bool(token and token.access_token and left_s(token, now_s) > 0)
 

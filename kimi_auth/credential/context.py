@@ -28,7 +28,7 @@ class Need(NamedTuple):
         return f"Need(min_ttl_s={self.min_ttl_s}, not_fp={self.not_fp!r}, insist={self.insist})"
 
     def met_by(self, snapshot: Snapshot, now_s: float) -> bool:
-        """True if the stored pair is fresh at `now_s` and meets every other condition of the caller."""
+        """True if the stored pair is what the caller needs: fresh at `now_s`, and with every other condition met."""
         token = snapshot.token
         return (
             token is not None

@@ -190,7 +190,8 @@ class Credential:
         return self.flights.join(key, walk)
 
     def _patience_over(self, timeout_s: float | None) -> CredentialState:
-        """The renewal goes on without this caller. Returns a stored token that still works, else raises Unreachable."""
+        """The renewal in flight goes on without this caller, whose patience is over. Returns the state of a stored token that
+        still works, else raises Unreachable."""
         landing = self.inspect()
         if landing.token is not None:
             return landing

@@ -57,18 +57,19 @@ class Ports(NamedTuple):
     device_id: Callable[[], str] = lambda: ""
 
     def look(self) -> tuple[View, InspectOutcome, KimiAuthError | None]:
-        """For several hooks, through their ports: views the credential and classifies it by the clock; another issuer's
-        counts as absent. Sends nothing, writes nothing."""
+        """A hook's look at the credential: views it and classifies it by the clock; another issuer's counts as absent. Sends
+        nothing, writes nothing."""
         view = self.store.view()
         return view, *self.classify(view)
 
     def classify(self, view: View) -> tuple[InspectOutcome, KimiAuthError | None]:
-        """For several hooks, by the clock of their ports: the rest state of the credential in `view`, and why it is not fresh."""
+        """The rest state that a hook gives to the credential in `view`, and why it is not fresh."""
         foreign = self.not_ours(view)
         return ("absent", foreign) if foreign else classify(view, self.now())
 
     def not_ours(self, view: View) -> WrongIssuer | None:
-        """For a hook: why the stored pair must not be sent to `issuer`; None if it may be, or if there is none."""
+        """For a credential's hook: why the stored pair must not be sent to the `issuer` of these ports; None if it may be, or
+        if there is none."""
         token = view.snapshot.token
         if token is None or token.is_empty:
             return None
@@ -93,7 +94,7 @@ class Ports(NamedTuple):
 
 
 def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
-    """For several hooks: the pair in a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, the request.
+    """The pair that a hook makes of a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, before the request.
 
     A refresh answer may omit the refresh token and the scope (RFC 6749 §5.1, §6): then those of `before` stay valid. An
     unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.

@@ -30,7 +30,7 @@ from kimi_auth.support.language import tr
 
 __all__ = ["HELD", "SAY_AFTER_S", "Announcement", "Deferral", "is_main_thread", "say"]
 
-HELD = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
+HELD = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """The deferred signals: a service manager, a closed window and a terminal send them. SIGINT comes last, because
 restoring its handler may raise KeyboardInterrupt."""
 

@@ -207,7 +207,7 @@ class CredentialHooks(TokenRefreshHooks):
     def _take_lock(
         self, held: ExitStack, ctx: CredentialContext, give_up: Callable[[], bool] | None
     ) -> Hold | KimiAuthError:
-        """For token_lifecycle's hook that takes the lock: enters it into `held`. Returns it, or why it is not held."""
+        """Enters the credential's lock into `held`, for the hook that walks token_refresh. Returns it, or why it is not held."""
         patience_s = self._left_s(ctx) if ctx.patience_s else ctx.patience_s
         try:
             if hold := held.enter_context(self._store.locked(patience_s, give_up=give_up)):
@@ -220,16 +220,16 @@ class CredentialHooks(TokenRefreshHooks):
         )
 
     def other_holder(self) -> str:
-        """For the hook that waits for the lock: the other process that holds it, for people; "" for none."""
+        """For the hook of token_lifecycle that waits for the lock: the other process that holds it, for people; "" for none."""
         holder = self._store.holder()
         return "" if holder.startswith(f"pid {os.getpid()} ") else holder
 
     def deadline_s(self, patience_s: float) -> float:
-        """For a hook that waits: the deadline of a patience that begins now, monotonic seconds."""
+        """For a hook of token_lifecycle that waits: the deadline of a patience that begins now, monotonic seconds."""
         return self._clock.monotonic_s() + patience_s
 
     def left_s(self, deadline_s: float) -> float:
-        """For a hook that waits: seconds left until `deadline_s`, never negative."""
+        """For a hook of token_lifecycle that waits: seconds left until `deadline_s`, never negative."""
         return max(0.0, deadline_s - self._clock.monotonic_s())
 
     def retry_in_s(self, view: View) -> float:

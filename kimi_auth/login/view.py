@@ -69,7 +69,7 @@ class LoginView(Protocol):
 
 
 async def stays_for(view: LoginView, clock: Clock, seconds: float) -> bool:
-    """Sleeps in front of a view; False, and at once, if the person leaves it meanwhile."""
+    """For a login that waits: sleeps in front of its view; False, and at once, if the person leaves the view meanwhile."""
     leaving, resting = asyncio.ensure_future(view.left()), asyncio.ensure_future(clock.sleep_async(seconds))
     try:
         await asyncio.wait({leaving, resting}, return_when=asyncio.FIRST_COMPLETED)

@@ -86,7 +86,7 @@ class Walk(NamedTuple):
 
     @property
     def since_s(self) -> list[float]:
-        """When each transition was made, seconds since the walk began; a clock that is set back stands still for it."""
+        """When each transition in the trace was made, seconds since the walk began; a clock set back stands still for it."""
         times = [self.began_at_s, *(traced.at_s for traced in self.traced)]
         return list(accumulate(max(0.0, then - before) for before, then in pairwise(times)))
 

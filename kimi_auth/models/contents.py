@@ -80,8 +80,8 @@ def refers_to(table: object, platform: Platform) -> bool:
 
 
 def account_of(config: Mapping[str, Any], platform: Platform) -> str | None:
-    """The label of the account whose login the platform's provider refers to, "" for the login without one; None where it
-    refers to none."""
+    """The label of the account whose login the config's provider of the platform refers to, "" for the login without one;
+    None where it refers to none."""
     provider = field_of(config.get("providers"), platform.provider_key)
     if not refers_to(provider, platform):
         return None

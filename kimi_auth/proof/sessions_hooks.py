@@ -59,7 +59,7 @@ def may_write(config: Config, shared: Shared, process: Process) -> bool:
 
 
 def may_take(config: Config, shared: Shared, process: Process) -> bool:
-    """For the hook that takes the lease: True if it is free, over, or of a process of this host that is certainly dead."""
+    """For the simulated hook that takes the lease: True if it is free, over, or of a process of this host that is dead."""
     if is_away(config, shared, process):
         return False
     return not shared.locks or bool(shared.over) or shared.locks == DEAD + host_of(config, process.host)

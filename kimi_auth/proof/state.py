@@ -196,7 +196,8 @@ def _with_logins(shared: Shared, logins: Sequence[int]) -> Shared:
 
 
 def entombed(shared: Shared) -> int:
-    """Of the shared part: the newest pair with a staged answer, where the record is another program's tombstone; else NOTHING."""
+    """The newest pair of the shared part that has a staged answer, where its record is another program's tombstone; else
+    NOTHING."""
     if shared.record != TOMBSTONE:
         return NOTHING
     return max((number for number, pair in enumerate(shared.pairs) if pair.staged >= 0), default=NOTHING)

@@ -120,7 +120,7 @@ def without_hook(machines: Library) -> list[str]:
 
 
 def verdicts(machines: Library, worlds: Iterable[str], pool: Pool) -> Iterator[Verdict]:
-    """Visits `worlds` in parallel and yields their results in order. A world stops at its first broken rule."""
+    """The verdict on each of `worlds`, in order; they are visited in parallel, each up to its first broken rule."""
     visits = {name: pool.submit(visit, machines.data(), name) for name in worlds}
     for name, found in visits.items():
         yield Verdict(name, WORLDS[name], found.result())

@@ -111,7 +111,7 @@ def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[di
 
 
 def counterexample(name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:
-    """To play: the story of a rule that breaks in the `world` of that name."""
+    """For `walks.json`: the story of a rule that breaks in the `world` of that name."""
     return story(name, rule, replayed(world, course))
 
 

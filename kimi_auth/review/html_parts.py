@@ -119,7 +119,7 @@ def work(state: State) -> str:
 
 
 def states_of(outcomes: set[str], machines: Mapping[str, Machine]) -> list[str]:
-    """For links from a section of the page: the states whose activity has all of these outcomes."""
+    """For links in any section of the page: the states whose activity has all of these outcomes."""
     return [
         f"{name}.{state}"
         for name, machine in machines.items()

@@ -86,7 +86,7 @@ def serve(
 
 
 def _refuse_exposed(host: str, port: int, options: Options, tls: ssl.SSLContext | None, hint: str = "") -> None:
-    """Raises ConfigError for an address on which this server must not listen."""
+    """Before the server starts: raises ConfigError for an address on which it must not listen."""
     if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
         raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
 
@@ -232,7 +232,8 @@ def _alone_at(places: Places) -> AbstractContextManager[None]:
 
 @contextmanager
 def _alone(folder: Path, message: str, hint: str) -> Iterator[None]:
-    """Raises ConfigError where another server has the folder. The kernel frees the lock of one that was killed."""
+    """From a server's start to its end: the lock on its folder. Raises ConfigError where another server has it; the kernel
+    frees the lock of one that was killed."""
     make_directories(folder)
     place = folder / "server.lock"
     descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -129,7 +129,7 @@ class LoopbackServer(uvicorn.Server):
             runner.run(self.serve())
 
     def start(self, name: str) -> threading.Thread:
-        """uvicorn serves in a thread of its own until `stop`; its end does not keep the program from ending."""
+        """uvicorn serves its doors in a thread of its own until `stop`; a thread that still runs does not keep the program alive."""
         thread = threading.Thread(target=self.run_to_end, name=name, daemon=True)
         thread.start()
         return thread

@@ -147,7 +147,8 @@ class Service:
         raise Denied(status, code, "this handle or secret is worth nothing here", why=why)
 
     async def ask(self, grant_id: str, caller: Caller, wish: Wish, *, status: int = 400) -> GrantContext:
-        """A walk of the grant: what it found. Raises Denied where nothing may leave; `status` is for a grant that has ended."""
+        """For every endpoint: a walk of the grant, and what it found. Raises Denied where nothing may leave; `status` is for a
+        grant that has ended."""
         if not grant_id:
             return await self._ask_as_owner(caller, wish)
         state, ctx = await self.life.ask(grant_id, caller, wish)

@@ -1,4 +1,4 @@
-"""Reads a credential's files: never blocks, takes no lock, writes nothing, and returns bad content as a result."""
+"""The reading half of `FileStore`: follows the record's link, never blocks, takes no lock, writes nothing; bad content is a result."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class FileReader:
 
     @property
     def target(self) -> Path:
-        """The file from which the record is read: `path`, or the target of its link. A link to a directory, in a circle
-        or of another user is its own target, so that a login sets aside the link and nothing behind it."""
+        """The file in which the store reads the record: `path`, or the target of its link. A link to a directory, in a
+        circle or of another user is its own target, so that a login sets aside the link and nothing behind it."""
         try:
             self.path.readlink()
         except OSError:
@@ -96,7 +96,7 @@ class FileReader:
 
     @property
     def lock_paths(self) -> tuple[Path, ...]:
-        """Of a credential's files, the lock files, in locking order."""
+        """The lock files of the record, in locking order: one beside `path`, and one beside the file that its link leads to."""
         places = (self.path, self.target)
         return tuple(dict.fromkeys(place.with_name(f"{name_of(place)}.lock") for place in places))
 
@@ -227,7 +227,7 @@ class FileReader:
         return chain[-1][1].header.owner if chain else None
 
     def _why_not_followed(self) -> StorageError | None:
-        """Why the record's link must not be followed; None if it may be."""
+        """Why a reader must not follow the record's link; None if it may."""
         try:
             files.followed(self.path)
         except files.Unfit as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kimi_auth.support.language import tr
 
@@ -14,7 +15,7 @@ from .failures import UnsendableError, UntrustedError, reason_of
 from .proxies import setting
 from .sanitize import clean
 
-__all__ = ["VARIABLES", "are_read", "trusted", "untrusted"]
+__all__ = ["VARIABLES", "are_complete", "are_read", "completed", "trusted", "untrusted"]
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """The first one that is set names the only trusted certificates. The last two are those of requests and curl, which are
@@ -24,6 +25,7 @@ AUTHORITIES_MIN = 50
 """A system with fewer authorities has none of its own (a slim container), or a company's only. Mozilla's are some 140."""
 
 _NAME_MAX = 45
+_UNVERIFIED = "CERTIFICATE_VERIFY_FAILED"
 _CLOCK = frozenset({9, 10})
 _NAME = frozenset({62, 64})
 """Codes of OpenSSL (X509_V_ERR_...): not yet valid, expired; another host's name, another host's address."""
@@ -32,7 +34,16 @@ _NAME = frozenset({62, 64})
 _Source = tuple[str, str, tuple[int, ...]]
 """The variable that names the certificates, the name that it gives, and the file's inode, size and time of change."""
 
-_read: tuple[_Source, ssl.SSLContext] | None = None
+
+class _Trusted(NamedTuple):
+    """The context made of the certificates at `source`. Not `is_complete`: OpenSSL finds the system's authorities by name."""
+
+    source: _Source
+    context: ssl.SSLContext
+    is_complete: bool
+
+
+_read: _Trusted | None = None
 _reading = threading.Lock()
 if hasattr(os, "register_at_fork"):
     # A thread that the child does not have may hold it; what it was reading is read again.
@@ -49,15 +60,42 @@ def trusted() -> ssl.SSLContext:
     global _read  # noqa: PLW0603 - one context for the process
     with _reading:
         source = _source()
-        if _read is None or _read[0] != source:
-            _read = source, _context()
-        return _read[1]
+        if _read is None or _read.source != source:
+            directory = "" if source[0] else _searched()
+            _read = _Trusted(source, _context(directory), is_complete=not directory)
+        return _read.context
 
 
 def are_read() -> bool:
-    """True if the trusted certificates are read: `trusted` returns at once."""
+    """True if the context of the trusted certificates is made: `trusted` returns at once."""
     known = _read
-    return known is not None and known[0] == _source()
+    return known is not None and known.source == _source()
+
+
+def are_complete() -> bool:
+    """False while the system's authorities are found by name only: a certificate that is not trusted may be with `completed`."""
+    known = _read
+    return known is None or known.is_complete
+
+
+def completed(failure: Exception) -> bool:
+    """After the `failure` of a connection: reads the system's file of authorities too, if a server's issuer was not found by
+    name. True if another try may find it; nothing was sent. Takes some 30 ms, once in a process.
+
+    The file may have more than the directory: one that was appended or mounted, one whose own file only root may read.
+    """
+    global _read  # noqa: PLW0603 - one context for the process
+    cause = _verification(failure)
+    if cause is None or getattr(cause, "verify_code", 0) in _CLOCK | _NAME:
+        return False
+    with _reading:
+        if _read is not None and not _read.is_complete:
+            _read = _read._replace(is_complete=True)
+            with suppress(OSError, ValueError):
+                # As data: a lookup of a file cannot be added safely to a context that other threads verify with.
+                pem = Path(ssl.get_default_verify_paths().openssl_cafile).read_bytes().decode("ascii", "ignore")
+                _read.context.load_verify_locations(cadata=pem)
+    return True
 
 
 def _source() -> _Source:
@@ -70,7 +108,7 @@ def _source() -> _Source:
     return name, path, (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
 
-def _context() -> ssl.SSLContext:
+def _context(directory: str) -> ssl.SSLContext:
     # The system's authorities, among which an administrator adds a company's own, and from which one is taken that is no
     # longer trusted. Not `truststore`: on Linux it loads the same store; on macOS it verifies after the handshake through
     # the system's framework, which gives no names to show; and it would be one more package on every machine. Where only
@@ -87,7 +125,7 @@ def _context() -> ssl.SSLContext:
             raise UnsendableError(
                 tr("the certificates in {name} cannot be used ({error})", name=name, error=reason_of(error))
             ) from None
-    elif directory := _searched():
+    elif directory:
         # OpenSSL reads the one that a server's certificate names. All of them, from a file, are a sixth of the
         # instructions of a process that renews once (250 of 1,490 million).
         context = ssl.create_default_context(capath=directory)
@@ -108,16 +146,25 @@ UNTRUSTED = (
 
 def untrusted(failure: Exception) -> UntrustedError | None:
     """The failure of a connection whose server presented a certificate that is not trusted; None for any other."""
-    cause: BaseException | None = failure
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__ or cause.__context__
+    cause = _verification(failure)
     if cause is None:
         return None
     names: tuple[str, str] | None = getattr(cause, "presented", None)
     not_trusted, issued = UNTRUSTED
     shown = issued.format(subject=names[0], issuer=names[1]) if names else ""
-    message = not_trusted.format(reason=clean(cause.verify_message, 60), shown=shown)
-    return UntrustedError(message, hint=_hint(cause.verify_code))
+    reason = getattr(cause, "verify_message", "") or tr("it cannot be verified")
+    return UntrustedError(
+        not_trusted.format(reason=clean(reason, 60), shown=shown), hint=_hint(getattr(cause, "verify_code", 0))
+    )
+
+
+def _verification(failure: Exception) -> ssl.SSLError | None:
+    """The refusal of a certificate that a connection failed of; None if it failed of something else. OpenSSL tells no code where
+    it could not read an authority's file."""
+    cause: BaseException | None = failure
+    while cause is not None and not (isinstance(cause, ssl.SSLError) and cause.reason == _UNVERIFIED):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _hint(code: int) -> str:
@@ -133,14 +180,14 @@ def _hint(code: int) -> str:
 
 def _searched() -> str:
     """The directory in which OpenSSL finds the system's authorities by name (Debian, SUSE, Arch, Alpine); "" where it has
-    none that is complete."""
+    fewer than AUTHORITIES_MIN that we may read."""
     directory = ssl.get_default_verify_paths().openssl_capath
-    try:
+    with suppress(OSError), os.scandir(directory) as entries:
         # "002c0b4f.0": the hash of a subject, and a number. Images that were made small keep links whose files are gone.
-        known = [entry for entry in os.scandir(directory) if entry.name[8:] == ".0" and entry.is_file()]
-    except OSError:
-        return ""
-    return directory if len(known) >= AUTHORITIES_MIN else ""
+        known = [entry.path for entry in entries if entry.name[8:] == ".0"]
+        if sum(os.access(path, os.R_OK) for path in known) >= AUTHORITIES_MIN:
+            return directory
+    return ""
 
 
 def _bundle() -> str | None:

@@ -13,7 +13,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.support.http_libraries import library_for, loaded
 from kimi_auth.support.imports import undisturbed
 
-from .certificates import are_read, trusted
+from .certificates import are_complete, are_read, completed, trusted
 from .failures import UnsendableError
 from .http import send_async
 from .request import Request
@@ -58,12 +58,11 @@ async def _connect_to_nothing(library: Any) -> None:
         await transport.handle_async_request(library.Request("GET", "http://127.0.0.1:0/"))
 
 
-def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> http_libraries.AsyncTransport:
-    """A transport of `library` for the server of `url`, through the proxy and with the certificates of this environment. It keeps
-    up to `connections` open, each for `idle_s` seconds without a request. Raises UnsendableError."""
+def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> _Verifying:
+    """For a client in an event loop: a transport of `library` to the server of `url`, through the proxy and with the certificates
+    of this environment. It keeps `connections` open at most, each for `idle_s` seconds without a request. Raises UnsendableError."""
     limits = library.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=idle_s)
-    opened: http_libraries.AsyncTransport = library.AsyncHTTPTransport(**settings_for(url, library), limits=limits)
-    return opened
+    return _Verifying(None, lambda: library.AsyncHTTPTransport(**settings_for(url, library), limits=limits))
 
 
 class LoopClients:
@@ -113,8 +112,9 @@ class LoopClients:
             return self._by_loop[wanted]
 
 
-class _AsyncTransport:
-    """`transports.Transport` for an event loop."""
+class _Verifying:
+    """A transport of an event loop, which tries once more where a server's issuer was not found by name. Closes the one that it
+    made, never a `given` one."""
 
     def __init__(
         self, given: http_libraries.AsyncTransport | None, make: Callable[[], http_libraries.AsyncTransport]
@@ -123,7 +123,13 @@ class _AsyncTransport:
         self._owns = given is None
 
     async def handle_async_request(self, request: Any) -> http_libraries.Response:
-        return safe(await self._inner.handle_async_request(request))
+        is_last = not self._owns or are_complete()
+        try:
+            return await self._inner.handle_async_request(request)
+        except Exception as failure:
+            if is_last or not await asyncio.to_thread(completed, failure):
+                raise
+        return await self._inner.handle_async_request(request)
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,3 +140,10 @@ class _AsyncTransport:
     async def aclose(self) -> None:
         if self._owns:
             await self._inner.aclose()
+
+
+class _AsyncTransport(_Verifying):
+    """`transports.Transport` for an event loop."""
+
+    async def handle_async_request(self, request: Any) -> http_libraries.Response:
+        return safe(await super().handle_async_request(request))

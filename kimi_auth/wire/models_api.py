@@ -30,7 +30,7 @@ async def fetch_models(
     clock: Clock | None = None,
     plain_http: bool = False,
 ) -> Answer[ModelsOutcome, ModelsPage]:
-    """Asks once, 15 s at most. `models` carries the decoded answer and its ETag; `unchanged` only if `etag` was given.
+    """Asks the models API once, 15 s at most. `models` carries the decoded answer and its ETag; `unchanged` only if `etag` was given.
 
     `rejected` means a 401 from the API itself, `forbidden` a 402 or 403 (membership, or a proxy). Uses `client` as it
     is, except for its `auth` and redirects; without one it opens and closes its own. Plain http only on loopback,
@@ -57,7 +57,7 @@ def fetch_models_sync(
     clock: Clock | None = None,
     plain_http: bool = False,
 ) -> Answer[ModelsOutcome, ModelsPage]:
-    """`fetch_models` in this thread."""
+    """As `fetch_models`, in this thread: one request to the models API."""
     request = _request(api_base, bearer, headers, etag, plain_http=plain_http)
     if client is not None:
         given = client

@@ -74,7 +74,7 @@ class OAuthClient:
     def exchange(
         self, refresh_token: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S
     ) -> Answer[ExchangeOutcome, Grant]:
-        """Spends `refresh_token` (RFC 6749 §6). Blocks this thread for 60 s at most, after the name is resolved."""
+        """Spends `refresh_token` over HTTP (RFC 6749 §6). Blocks this thread for 60 s at most, after the name is resolved."""
         response = self._clients.send(self._exchanging(refresh_token, connect_timeout_s))
         return exchange_answer(response, self._endpoints.revoked_codes)
 
@@ -112,8 +112,8 @@ class OAuthClient:
         await self._clients.aclose()
 
     def _discover(self, ends_at_s: float) -> str | RawResponse:
-        """The revocation endpoint in the server's metadata, or the response to report for the revocation, which
-        was never sent."""
+        """For a revocation (RFC 7009): its endpoint in the server's metadata, or the response to report where it cannot be
+        sent."""
         issuer = self._endpoints.issuer
         missing = RawResponse(host_of(issuer), failure=NoEndpointError)
         if not self._endpoints.discover_revocation:

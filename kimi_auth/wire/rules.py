@@ -79,7 +79,8 @@ def decide(table: Table[Outcome], facts: Facts) -> Row[Outcome]:
 
 
 def columns(row: Row[object]) -> tuple[str, str, str, str, str, str, str]:
-    """A row of a table as text: status, error code, body, failure, outcome, error class, why; "" for a missing condition."""
+    """A row, which decides an answer's outcome, as text: status, error code, body, failure, outcome, error class, why; "" for
+    a missing condition."""
     return (
         ", ".join(map(_statuses, row.status)),
         "any" if row.error == ANY_ERROR else ", ".join(sorted(row.error)),

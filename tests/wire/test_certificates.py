@@ -25,7 +25,7 @@ from wire.sending import Send, in_loop, in_thread
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.wire import Answer, Endpoints, LocatedClient, OAuthClient, certificates
-from kimi_auth.wire.certificates import VARIABLES, trusted
+from kimi_auth.wire.certificates import VARIABLES, are_complete, trusted
 from kimi_auth.wire.failures import UntrustedError
 from kimi_auth.wire.request import Request
 
@@ -218,7 +218,9 @@ SYSTEM_HAS = 50
 
 def system_of(folder: Path, names: Iterable[str], monkeypatch: pytest.MonkeyPatch, file: Path | None = None) -> None:
     """A system whose OpenSSL looks for authorities in `folder`, under those names, and in `file`."""
-    paths = ssl.get_default_verify_paths()._replace(openssl_capath=str(folder))
+    paths = ssl.get_default_verify_paths()._replace(
+        openssl_capath=str(folder), openssl_cafile=str(file or folder / "-")
+    )
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     for name in names:
         (folder / name).write_bytes(b"never read")
@@ -246,6 +248,50 @@ def test_the_system_finds_an_authority_by_its_name(
     response = send(post(serve(pair).url))
     assert (response.failure, response.status) == (None, 200)
     assert trusted().cert_store_stats()["x509"] == 1
+
+
+@both_ways
+def test_the_system_s_file_has_more_than_its_directory(
+    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority that was appended to it (a Dockerfile, a mounted bundle) is found by a second try, in the first request only."""
+    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
+    folder.mkdir()
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_bytes("# AC RA\N{LATIN CAPITAL LETTER I WITH ACUTE}Z\n".encode() + pair.authority.read_bytes())
+    system_of(folder, some_names(SYSTEM_HAS), monkeypatch, bundle)
+    server = serve(pair)
+    for connections in (2, 3):
+        response = send(post(server.url))
+        assert (response.failure, response.status) == (None, 200)
+        assert len(server.connections) == connections
+    assert len(server.requests) == 2
+
+
+@both_ways
+def test_an_authority_whose_file_cannot_be_read(
+    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is there, and its content is no certificate for us (made under umask 077): the system's file has it."""
+    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
+    folder.mkdir()
+    system_of(folder, [*some_names(SYSTEM_HAS), f"{_subject_hash(pair.authority)}.0"], monkeypatch, pair.authority)
+    response = send(post(serve(pair).url))
+    assert (response.failure, response.status) == (None, 200)
+
+
+@both_ways
+def test_nothing_is_tried_again_for_another_fault(
+    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expired certificate whose issuer was found stays expired, whatever else is read."""
+    pair, folder = make_pair(tmp_path, "kimi", ends_in=-DAY), tmp_path / "certs"
+    folder.mkdir()
+    system_of(folder, some_names(SYSTEM_HAS), monkeypatch, pair.authority)
+    (folder / f"{_subject_hash(pair.authority)}.0").write_bytes(pair.authority.read_bytes())
+    server = serve(pair)
+    assert "certificate has expired" in send(post(server.url)).message
+    assert (len(server.connections), are_complete()) == (1, False)
 
 
 def only_few(folder: Path) -> Iterable[str]:
@@ -311,6 +357,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest
 @both_ways
 def test_a_proxy_that_opens_tls(next_request: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual reason: a proxy answers instead of the server, and the names are those of its own certificate."""
+    system_of(tmp_path, [], monkeypatch, Path(certifi.where()))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(make_pair(tmp_path, "the office's proxy").server)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -353,17 +400,27 @@ def located(url: str) -> LocatedClient:
     ],
     ids=["device code", "poll", "exchange", "revoke"],
 )
+@pytest.mark.parametrize(("names", "connections"), [(0, 1), (SYSTEM_HAS, 2)], ids=["by file", "by name"])
 def test_each_request(
-    serve: Any, tmp_path: Path, client_of: Callable[[str], Any], ask: Callable[[Any], Answer[Any, Any]], outcome: str
+    serve: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    client_of: Callable[[str], Any],
+    ask: Callable[[Any], Answer[Any, Any]],
+    outcome: str,
+    names: int,
+    connections: int,
 ) -> None:
-    """A certificate that is not trusted ends the start of a sign-in, and neither a poll nor a login; one connection."""
+    """A certificate that is not trusted ends the start of a sign-in, and neither a poll nor a login; one connection, and one more
+    where the system's file of authorities was not read yet."""
+    system_of(tmp_path, some_names(names), monkeypatch, Path(certifi.where()))
     server = serve(make_pair(tmp_path, "office proxy"))
     answer = ask(client_of(server.url))
     assert answer.outcome == outcome
     assert type(answer.error) is ConfigError
     assert "it is for office proxy, issued by Office CA" in str(answer.error)
     assert answer.error.hint == CA_HINT
-    assert (server.requests, len(server.connections)) == ([], 1)
+    assert (server.requests, len(server.connections)) == ([], connections)
 
 
 def test_other_failures_of_tls_stay_failures_of_the_network(library: Any, raw_server: Any) -> None:

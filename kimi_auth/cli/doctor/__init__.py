@@ -114,7 +114,7 @@ def _examine(
 
 
 def _step(session: Session, step: str) -> str:
-    """A check's next step, with the platform in its commands where it is not the one that they mean by themselves."""
+    """The next step as `kimi-auth doctor` prints it: its commands name platform and account, where they would mean others."""
     parts = components_of(session)
     account = parts.account if parts.source_of_account == ARGUMENT else ""
     if session.platform.id == DEFAULT_PLATFORM:

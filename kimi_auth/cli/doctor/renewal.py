@@ -51,7 +51,7 @@ def lately(session: Session, found: Status) -> Iterator[Check]:
 
 
 def _unusual(session: Session, found: Status) -> Iterator[Check]:
-    """A finding: a record whose token cannot be renewed, or whose end cannot be right."""
+    """Findings about the next renewals: a refresh token that ends soon or is missing, a token whose end cannot be right."""
     if session.platform.oauth is None:
         return
     if found.ends_soon and found.renewable:

@@ -187,7 +187,7 @@ class Domains(NamedTuple):
     unused: Pair
 
     def fields(self, owner: str) -> tuple[str, ...]:
-        """The fields of a world, a pair or a process that this kind of store has."""
+        """The fields of `owner` (a world, a pair or a process) that a relation may read: those of this kind of store."""
         return tuple(name for of, name in self.values if of == owner)
 
 

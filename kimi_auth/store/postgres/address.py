@@ -104,7 +104,8 @@ class Address:
         return f"<Address of {self}>"
 
     def refused_socket(self, host: str) -> ConfigError | None:
-        """Why an address's socket, in the directory `host`, is not asked; None for one that is, and for any other host."""
+        """Why an address is refused that names a socket's directory as its `host`; None if the socket may be asked, and for a
+        host by name."""
         who = offered_by(host) if host.startswith(("/", "@")) and not self._checks_peer else ""
         if not who:
             return None

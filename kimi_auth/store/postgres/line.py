@@ -230,10 +230,8 @@ class Line:
         from psycopg import Error
 
         self._busy_since_s, self._is_broken, self.is_busy = time.monotonic(), False, True
-        tries_left = 1 if self._session is None else 2
         try:
-            while tries_left and not self._is_broken:
-                tries_left -= 1
+            for is_last in (self._session is None, True):
                 try:
                     self._send(job)
                 except StorageError as error:
@@ -245,6 +243,8 @@ class Line:
                         return
                     self._drop()
                     self.problem = job.error
+                    if is_last or self._is_broken:
+                        return
                 else:
                     job.error = self.problem = None
                     return

@@ -133,7 +133,7 @@ class PostgresReading:
         return owner.text if owner.host == owners.host_name() else f"{owner.text}{ELSEWHERE}"
 
     def check_writable(self) -> None:
-        """Asks the database: raises StorageError where a login could not be stored, or not for good; leaves no trace."""
+        """Reads in the database whether a login could be stored there, and for good. Raises StorageError if not; writes nothing."""
         self._line.look(self.key)
         if not self._row().is_writable:
             raise self._not_writable()

@@ -60,7 +60,7 @@ def no_answer(address: Address) -> StorageError:
 
 
 def not_asked(location: str) -> StorageError:
-    """The error before the first answer of a database."""
+    """The error for a database that has not answered yet."""
     words = tr("{location} has not answered yet", location=location)
     return StorageError(words, hint=LOOK_CLOSER, is_transient=True)
 

@@ -233,7 +233,7 @@ class State:
 
     @_atomic
     def inject(self, *faults: Fault) -> None:
-        """Has the server give scripted answers. A request gets the first one that fits it."""
+        """Has the authorization server give scripted answers. A request gets the first one that fits it."""
         self._faults.extend((fault, fault.times) for fault in faults)
 
     @_atomic
