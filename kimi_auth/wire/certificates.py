@@ -162,7 +162,7 @@ def _verification(failure: Exception) -> ssl.SSLError | None:
     """The refusal of a certificate that a connection failed of; None if it failed of something else. OpenSSL tells no code where
     it could not read an authority's file."""
     cause: BaseException | None = failure
-    while cause is not None and not (isinstance(cause, ssl.SSLError) and cause.reason == _UNVERIFIED):
+    while cause is not None and not (isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") == _UNVERIFIED):
         cause = cause.__cause__ or cause.__context__
     return cause
 
