@@ -204,7 +204,8 @@ class ChosenLogin:
         return checked_label(label)
 
     def _only_login(self, platform: str | None) -> Platform:
-        """Which platform is meant on a home that has one provider in two regions: its one login says by its name whose it is."""
+        """The platform of the login that is meant, on a home with one provider in two regions: the one named, else its
+        login's."""
         usual, by_region = (
             self.registry.get(DEFAULT_PLATFORM),
             {one.region or USUAL_REGION: one for one in self.platforms()},

@@ -103,7 +103,8 @@ class Components(ChosenLogin):
         self.one_shot = one_shot
 
     def use(self, given: Given, *, is_named: bool) -> None:
-        """Makes the credential a given one, before anything was asked; `is_named`: the platform was chosen."""
+        """Puts a given credential into these components instead of the login, before anything was asked; `is_named`:
+        the platform was chosen."""
         self.given = given
         self.platform = given.platform
         self.store = given.store

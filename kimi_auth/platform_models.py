@@ -1,4 +1,4 @@
-"""`PlatformModels`, behind `session.models`: fetches what the platforms offer, and brings config.toml up to it."""
+"""`PlatformModels`, behind `session.models`: lists what the platforms offer, brings config.toml up to it, verifies the stored token."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class PlatformModels:
     async def sync_all(
         self, *, dry_run: bool = False, finishes: bool = False, timeout_s: float | None = None
     ) -> tuple[Synced, ...]:
-        """`sync` of every platform in config.toml, and with `finishes` of every login that it does not know yet: all asked
-        at the same time and each for itself, in the registry's order. Raises ConfigError where config.toml cannot be
-        read; what else goes wrong is in the results."""
+        """`session.models.sync` for every platform in config.toml, and with `finishes` for every login that it does not
+        know yet: all asked at the same time and each for itself, in the registry's order. Raises ConfigError where
+        config.toml cannot be read; what else goes wrong is in the results."""
         await load(*TO_ASK)
         from kimi_auth.models.sync import managed
 
@@ -98,15 +98,16 @@ class PlatformModels:
         return await self._sync(sources, dry_run=dry_run, finishes=finishes, timeout_s=timeout_s)
 
     def sync_in_background(self) -> Future[tuple[Synced, ...]]:
-        """`sync_all` for the start of a program, in a thread of its own: never raises, logs what goes wrong, and keeps no
-        program from ending. With or without an event loop; the future has the result."""
+        """`session.models.sync_all` for the start of a program, in a thread of its own: never raises, logs what goes
+        wrong, and keeps no program from ending. With or without an event loop; the future has the result."""
         from kimi_auth.models.background import in_background
 
         return in_background(self.sync_all, ())
 
     async def verify(self, *, timeout_s: float | None = None) -> Verdict:
-        """Whether the platform lists its models for the stored access token as it is; nothing is renewed. A proxy's page, or
-        an account without membership, says nothing of the token: that is `unknown`, with the reason."""
+        """Verifies the stored access token as it is: whether the platform lists its models for it; nothing is renewed.
+        A proxy's page, or an account without membership, says nothing of the token: that is `unknown`, with the
+        reason."""
         checked_s(timeout_s)
         await load(*TO_ASK)
         from kimi_auth.wire import fetch_models

@@ -1,4 +1,6 @@
-"""What selects a login, a key or a lent token: an argument, else a variable, else a file, else the default. The rule of every such setting.
+"""What selects a login, or a key instead: argument, variable, file or default; and the mark of a token that `run` lent.
+
+The rule of every such setting: an argument, else a variable, else a file, else the default.
 
 `kimi-auth token`'s fast lane reads this table too, and steps aside for a variable that it does not know, so this module
 imports nothing.
@@ -220,8 +222,8 @@ def key_before_login(
 def lent_token(
     environ: Mapping[str, str], fingerprint_of: Callable[[str], str]
 ) -> tuple[str, str, float, float] | None:
-    """The token that `kimi-auth run` put into `KIMI_API_KEY`, its login's name, its end (unix seconds, 0.0 for none) and
-    its lifetime in seconds; None for a key of the user's, or no key."""
+    """The token that `kimi-auth run` put into `KIMI_API_KEY`, and from its mark: its login's name, its end (unix
+    seconds, 0.0 for none) and its lifetime in seconds; None for a key of the user's, or no key."""
     token, (platform, fp, *numbers, _) = environ.get(API_KEY, ""), _mark(environ)
     if not token or platform == PASSED_ON or fp != fingerprint_of(token):
         return None
@@ -237,7 +239,7 @@ def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], 
 
 
 def lent_base(environ: Mapping[str, str], fingerprint_of: Callable[[str], str], key: str) -> str:
-    """The base URL that `kimi-auth run` set for another key than `key`; "" for none."""
+    """From the mark of `kimi-auth run`: the base URL that it set for another key than `key`; "" for none."""
     _, fp, _, _, base = _mark(environ)
     return "" if fp == fingerprint_of(key) else base
 

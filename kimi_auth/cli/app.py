@@ -126,7 +126,7 @@ def _untrusted(error: SpecError) -> KimiAuthError:
 
 
 def _incomplete(missing: ImportError) -> KimiAuthError:
-    """The line for a module that cannot be loaded: of an installation with a part missing, or of a zip file."""
+    """The line of any command where a module cannot be loaded: the installation lacks a part, or is a zip file."""
     name = (missing.name or "a module").partition(".")[0]
     if any(above.is_file() for above in Path(__file__).parents):  # the zip file itself
         message = tr("{name} cannot be loaded from a zip file, because it is, or needs, a native module", name=name)

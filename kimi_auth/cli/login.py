@@ -184,7 +184,8 @@ def _session(
     observe: Observer | None = None,
     with_key: bool = False,
 ) -> Session:
-    """The session to sign in: the named platform's, else the default model's, unless that takes a key that was not offered."""
+    """The session that `kimi-auth login` signs in: the named platform's, else the default model's, unless that takes a
+    key that was not offered."""
     usual = open_session(None, home=home, reads=False).platform if platform is None else None
     if usual is not None and usual.oauth is None and not with_key:
         platform = DEFAULT_PLATFORM

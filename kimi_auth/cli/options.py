@@ -49,7 +49,8 @@ Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
 
 def at_home(given: Path | None) -> Path | None:
-    """The value of an option with the home directory that its `~` means; raises BadParameter for an unknown user's home."""
+    """Shared by options that name a path: their value with the home directory for its `~`; raises BadParameter where it
+    is unknown."""
     try:
         return given and files.expanded(given)
     except RuntimeError:

@@ -160,7 +160,7 @@ def program() -> Any:
 
 
 def obey(args: list[str], out: Terminal) -> object:
-    """Has Typer run the command line, and returns what its command returns: an exit status, or None for 0."""
+    """Has Typer read the command line and run its command; returns what that returns: an exit status, or None for 0."""
     try:
         columns = shutil.get_terminal_size().columns
         width = max(columns - 2, NARROWEST) if columns < NARROW else None

@@ -1,4 +1,4 @@
-"""Output of commands: facts to standard output, also as JSON for a program; diagnostics to standard error, one line each.
+"""Output of commands: facts, JSON and pictures to standard output, diagnostics to standard error, one line each.
 
 Nothing here fails because of what a terminal cannot show: characters that it does not know become question marks.
 """
@@ -84,7 +84,7 @@ class Terminal:
 
     @cached_property
     def console(self) -> Console:
-        """Standard output for pictures and tables; NO_COLOR and TERM are honoured."""
+        """The standard output of a command, for its pictures and tables; NO_COLOR and TERM are honoured."""
         from kimi_auth.cli.drawing import CleanConsole
 
         return CleanConsole(markup=False, highlight=False, emoji=False)
@@ -134,7 +134,8 @@ class Terminal:
             self.console.print(content)
 
     def drawn(self, text: str) -> None:
-        """Writes to standard output what the console drew and kept back. Raises KimiAuthError where it cannot be written."""
+        """Writes a picture that was drawn as `text` to standard output. Raises KimiAuthError where it cannot be
+        written."""
         with self._writing():
             sys.stdout.write(text)
             sys.stdout.flush()

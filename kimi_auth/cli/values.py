@@ -1,4 +1,4 @@
-"""Values of a command line that are what they should be as they stand: texts, and defaults.
+"""Spares a command line the checks of pydantic where its values, texts and defaults, are right as they stand.
 
 Typer (0.29) gives every value to pydantic, an option that was left out included, and pydantic takes longer to load than
 `status` takes for all that it does. Where a value has to become something else, or is wrong, Typer goes on as it is.

@@ -100,7 +100,7 @@ class Bearers:
             return None
 
     def other_sync(self, bearer: str, *, reports: bool = True) -> str | None:
-        """As `other`, blocking the calling thread: another bearer than this one, which got a 401."""
+        """`other` for an auth class that blocks its thread: another bearer than this one, which got a 401."""
         try:
             return self._other(self._source.rejected_sync(bearer) if reports else None, bearer)
         except KimiAuthError as error:

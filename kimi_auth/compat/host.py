@@ -85,7 +85,7 @@ def host_version() -> str:
 
 
 def platforms() -> tuple[Platform, ...]:
-    """Every platform that the Kimi CLI's share directory knows, before the environment's overrides."""
+    """The host's platforms: all that the registry of its share directory knows, before the environment's overrides."""
     return Registry(share_dir()).all()
 
 

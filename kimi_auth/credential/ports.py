@@ -76,8 +76,8 @@ class Ports(NamedTuple):
         return not_ours(token, view.binding, self.issuer, self.built_in or self.issuer)
 
     def bound(self, binding: Binding | None) -> Binding | None:
-        """Under the lock: the binding, written if there is none: the first successful renewal proves the issuer. It is
-        kept beside the record, because other clients drop the record's own key."""
+        """For hooks under the lock: the binding, put into the store if there is none: the first successful renewal
+        proves the issuer. It is kept beside the record, because other clients drop the record's own key."""
         if binding is not None:
             return binding
         try:

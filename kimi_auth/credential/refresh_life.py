@@ -43,7 +43,7 @@ def granted_at_s(ends_at_s: float, sent_at_s: float, before: Token | None) -> fl
 
 
 def ends_soon(token: Token, now_s: float) -> bool:
-    """True if the refresh token has ended or is about to."""
+    """True if a login that no program renews has ended or ends soon: at the end of its refresh token."""
     ends_at_s, started_at_s = refresh_ends_at_s(token), _started_at_s(token)
     soon_s = min(SOON_S, SOON_SHARE * max(0.0, ends_at_s - started_at_s)) if started_at_s else SOON_S
     return bool(ends_at_s) and ends_at_s - now_s < soon_s
@@ -58,7 +58,7 @@ def _known(at_s: float) -> float:
 
 
 def _claim(text: str, name: str) -> float:
-    """A time that a refresh token claims as a JWT (RFC 7519 §4.1), unchecked; 0.0 for any other text."""
+    """When the refresh token `text` ends or began, as it claims if it is a JWT (RFC 7519 §4.1), unchecked; else 0.0."""
     parts = text.split(".")
     if len(parts) != 3 or len(parts[1]) > _PAYLOAD_MAX:
         return 0.0

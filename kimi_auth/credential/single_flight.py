@@ -120,7 +120,7 @@ class SingleFlight(Generic[Result]):
         return waiter
 
     def in_flight(self) -> bool:
-        """True while any call of this owner is in flight."""
+        """True while any single-flight call of this owner is in flight."""
         with self._lock:
             return any(not call.is_done for call in self._by_key.values())
 
@@ -146,8 +146,8 @@ class SingleFlight(Generic[Result]):
 
 
 def is_ending() -> bool:
-    """True once the interpreter is ending, or its end was requested: a call that starts now would delay the end, or be
-    cut off by it."""
+    """True once the interpreter is ending, or its end was requested: a single-flight call that starts now would delay
+    the end, or be cut off by it."""
     return _is_ending or _is_asked or _signals.is_noted or (has_main_ended() and _only_flights_are_left())
 
 
@@ -173,7 +173,7 @@ def ask_for_the_end(*, is_asked: bool = True) -> None:
 
 
 def in_flight() -> bool:
-    """True while any call of this process is in flight."""
+    """True while any single-flight call of this process is in flight."""
     with _all_lock:
         return any(not call.is_done for call in _all)
 

@@ -117,7 +117,8 @@ def is_ours(found: os.stat_result) -> bool:
 
 
 def is_outside(uid: int) -> bool:
-    """True for the overflow id, which stands for all ids that this user namespace does not map (user_namespaces(7))."""
+    """True if a file's owner is outside of this user namespace: `uid` is the overflow id, for all ids that are not
+    mapped (user_namespaces(7))."""
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
         mapped = Path("/proc/self/uid_map").read_text("ascii").split()

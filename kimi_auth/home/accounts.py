@@ -135,7 +135,7 @@ class Accounts:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One change of accounts.toml at a time. Raises CredentialLocked, StorageError."""
+        """Holds the lock of the home's accounts.toml: one change at a time. Raises CredentialLocked, StorageError."""
         medium.make_directories(self.path.parent)
         with lock.locked([self.path.with_suffix(".lock")], LOCK_PATIENCE_S) as hold:
             if hold is None:

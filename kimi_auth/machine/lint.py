@@ -243,7 +243,8 @@ def lock_problems(machines: Machines, guarded: Mapping[str, str]) -> Iterator[st
 
 
 def children_first(machines: Machines) -> list[str]:
-    """To lint in order: the names of `machines`, each after those that it walks. Raises `CycleError` if they walk in a circle."""
+    """The order in which the rules are checked: the names of `machines`, each after those that it walks. Raises
+    `CycleError` if they walk in a circle."""
     graph = {name: {child for _, child in _walks(machine)} for name, machine in sorted(machines.items())}
     return list(TopologicalSorter(graph).static_order())
 

@@ -225,7 +225,8 @@ def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def builtin() -> tuple[Platform, ...]:
-    """The specs of the platforms that kimi-auth itself knows, in the order of the data, before any override."""
+    """Reads kimi-auth's own data as platforms: the spec of each that is built in, in that order, before any
+    override."""
     data = tomllib.loads((pkgutil.get_data(__package__, "builtin.toml") or b"").decode())
     rules = rules_of(data["capability_rules"])
     return tuple(

@@ -160,7 +160,7 @@ def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
 
 
 def is_incomplete(pair: Pair) -> bool:
-    """True for a claim that has no staged answer."""
+    """Asked by simulated hooks: true for a claim that has no staged answer."""
     return pair.owner != NO_CLAIM and pair.staged < 0
 
 
@@ -207,7 +207,7 @@ def has_open_claim(shared: Shared, process: Process) -> bool:
 
 
 def unmet(config: Config) -> tuple[int, ...]:
-    """`Pair.met` of a claim that no boot has met."""
+    """For an effect on a claim: `Pair.met` where no boot of the world has met it."""
     return tuple(0 for _ in range(1 if config.shared_lock else config.processes))
 
 
@@ -217,8 +217,8 @@ def boot_of(config: Config, process: Process) -> int:
 
 
 def lock_bit(config: Config, process: Process) -> int:
-    """The lock that this process takes. 0 where the lock excludes only some of the time: then the model cannot rely on
-    it."""
+    """The lock that a simulated hook takes for this process. 0 where the lock excludes only some of the time: then the
+    model cannot rely on it."""
     if config.lock == "broken":
         return 0
     return 2 if config.shared_lock else 1 << process.host

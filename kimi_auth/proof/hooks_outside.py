@@ -188,7 +188,8 @@ record."""
 
 
 def chained_activities(config: Config) -> tuple[frozenset[str], frozenset[str]]:
-    """The activities of that world that are one move with the step before them: always, and when a walk begins."""
+    """The simulated hooks, above all those outside the lock, that are one move with the step before them: always, and
+    when a walk begins."""
     alone = config.excludes and not config.unlocked_writers
     leased = config.store == "sessions"
     always = LOCAL | {"reread"} if leased else LOCAL

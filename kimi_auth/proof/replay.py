@@ -54,6 +54,6 @@ def frame(world: World, state: int, names: Sequence[str], text: str, edges: Sequ
 
 
 def edge_id(world: World, number: int) -> str:
-    """In a frame: the address of an edge: `machine.state.outcome`."""
+    """In the frame of a counterexample that is played again: the edge `number` as `machine.state.outcome`."""
     edge = world.program.edges[number]
     return f"{edge.machine}.{edge.source}.{edge.event}"

@@ -204,7 +204,8 @@ class Successors:
                 yield Successor(kind, after, None, text, tuple(rule for rule in broken if not rule.startswith(APART)))
 
     def power_cut(self, shared: Shared, processes: Sequence[Process]) -> Successor:
-        """The move that ends the walks of all `processes`; it names the first of them."""
+        """The successor after a power cut, which ends the walks of all `processes`; its move names the first of
+        them."""
         after, text = environment.power_cut(self._config, shared, processes)
         return Successor(Kind.FAULT, after, idle(processes[0]), text)
 

@@ -1,4 +1,4 @@
-"""Two revisions of machines compared: each change, and the shortest sequence of outcomes on which it is observable."""
+"""Two revisions of machines compared: each change, the shortest sequence of outcomes that shows it, and pictures."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ def compare(before: Mapping[str, Machine], after: Mapping[str, Machine], problem
 
 
 def pictures(difference: Difference) -> Mapping[str, str]:
-    """By machine that changed: an SVG file of the new revision with its changes in colour, and all changes listed below.
+    """The two revisions as SVG files, by machine that changed: the new one with its changes in colour, and all changes
+    below.
 
     The list begins with states and edges that are gone, which the drawing cannot show. A machine that is gone is drawn
     in its old form.

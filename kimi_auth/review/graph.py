@@ -59,7 +59,7 @@ class Arrow(NamedTuple):
 
     @property
     def label_size(self) -> tuple[int, int]:
-        """For the graph: width and height in pixels of a label, with room for the notes of an overlay."""
+        """Width and height in pixels of this arrow's label in the graph, with room for the notes of an overlay."""
         if not self.events:
             return 0, 0
         letters = max(map(len, self.events)) + NOTE_LETTERS
@@ -152,7 +152,8 @@ def _alike(machine: Machine) -> list[tuple[str, ...]]:
 
 
 def _happy(machine: Machine) -> set[tuple[str, str]]:
-    """The arrows of the walk that always meets the first outcome, up to its rest state or to where it closes a circle."""
+    """The graph's arrows on the good way: each step by the first outcome, up to a rest state or to where it closes a
+    circle."""
     steps: set[tuple[str, str]] = set()
     at, seen = machine.initial, {machine.initial}
     while not machine.states[at].is_rest:

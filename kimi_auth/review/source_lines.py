@@ -1,4 +1,4 @@
-"""Where a hook stands in the source: its file and its line, at the revision that the page is made from."""
+"""What the source says of a hook: file, line and its contract's docstring, at the revision of the page."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def source_line(machine: str, activity: str) -> str:
 
 
 def promise(machine: str, activity: str) -> str:
-    """In the source: what the contract says of a hook: what it touches, whether it may be repeated, what each outcome promises."""
+    """The docstring in the source of a hook's contract: what it touches, whether it may be repeated, what each outcome
+    promises."""
     method = getattr(HOOKS[machine].contract, activity, None) if machine in HOOKS else None
     return inspect.getdoc(method) or "" if callable(method) else ""

@@ -59,7 +59,8 @@ _NO_CORS = b"access-control-"
 
 
 def declared_length(fields: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """The Content-Length of a request, 0 where it has no body; None where its body has no declared length."""
+    """From the header fields of a request to the proxy: its Content-Length, 0 without a body, None for a body of
+    undeclared length."""
     found = dict(fields)
     if (length := found.get(b"content-length", b"")).isdigit():
         return int(length)

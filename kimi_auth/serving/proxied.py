@@ -83,5 +83,6 @@ class _Proxied:
 
 
 async def refuse_as_api(send: Send, refusal: api_errors.Refusal) -> None:
-    """Sends a refusal of the guards in the form of the API's errors. The connection is closed, for its request was not read."""
+    """On the proxy's route, sends a refusal of the guards in the form of the API's errors. The connection is closed,
+    for its request was not read."""
     await api_errors.refuse(send, refusal._replace(closes=True))

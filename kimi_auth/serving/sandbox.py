@@ -87,7 +87,7 @@ class Sandbox(NamedTuple):
 
     @property
     def pair(self) -> Token:
-        """What a sandbox gets as its pair: the access token of now, with a handle."""
+        """The pair in a sandbox's credential file: the access token of now, and a handle as its refresh token."""
         handle = self.handles.handle(self.grant_id, key_fingerprint(self.token.access_token))
         now = self.token
         return Token(

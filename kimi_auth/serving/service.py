@@ -189,7 +189,8 @@ class Service:
         return GrantContext("", caller, wish, token=token)
 
     def unavailable(self, error: KimiAuthError | None) -> Denied:
-        """The answer where there is no token now. It is no end of the grant: the owner may sign in again."""
+        """The answer of every endpoint while there is no token. It is no end of the grant: the owner may sign in
+        again."""
         self.counts["unavailable", error.code if error else ""] += 1
         said = clean(str(said_by(error))) if error else ""
         if error is None or isinstance(error, StorageError):  # its sentence has a path of the host

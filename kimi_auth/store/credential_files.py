@@ -115,8 +115,9 @@ class CredentialFiles(NamedTuple):
         return claims.classify(chain[-1][1], self.meetings(fp), me(), boottime_s)
 
     def staged(self) -> Claim | None:
-        """The newest complete answer beside the record, for any pair; None if there is none. It is the login where the
-        record is another program's tombstone: that program's refusal came of the rotation that brought the answer."""
+        """Of the files beside the record: the newest complete answer, for any pair; None if there is none. It is the
+        login where the record is another program's tombstone: that program's refusal came of the rotation that brought
+        the answer."""
         claim = re.compile(re.escape(name_of(self.record.path)) + r"\.([0-9a-f]{16})\.next")
         with suppress(OSError):
             found = [
@@ -145,7 +146,7 @@ class CredentialFiles(NamedTuple):
     # --- writing claims ----------------------------------------------------------------------------------------------
 
     def meet(self, claim: Claim, boot: str, boottime_s: float) -> None:
-        """Notes in a sidecar when `boot` first met `claim`."""
+        """Notes in one of the credential's files when `boot` first met `claim`."""
         path = self.claim(claim.fp).path
         if path.is_dir():  # not made by any program here, and a rename cannot replace it
             with medium.doing(tr("cannot make {path}"), path):

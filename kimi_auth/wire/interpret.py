@@ -77,7 +77,8 @@ def models_answer(response: RawResponse, *, asked_by_etag: bool = False) -> Answ
 
 
 def account_answer(response: RawResponse) -> Answer[AccountOutcome, JsonObject]:
-    """The Answer to a request for the account or its usage, without texts that repeat the bearer."""
+    """Interprets the response to a request for the account or its usage: an Answer without texts that repeat the
+    bearer."""
 
     def read(data: JsonObject | None) -> tuple[str, JsonObject | None]:
         if not data or "error" in data:

@@ -89,7 +89,8 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
 
 
 def why_locks_are_shared(path: Path) -> str:
-    """Tries a lock beside `path`: why it could have two holders, "" if it could not. Raises StorageError for none."""
+    """For doctor's check of the disk: tries a lock beside `path`, and tells why it could have two holders, "" if it
+    could not. Raises StorageError for none."""
     probe = files.temporary(path)
     try:
         with locked([probe], 0.0):

@@ -105,7 +105,8 @@ def is_blocked(session: Session) -> bool:
 
 
 def _obstacle(path: Path) -> tuple[str, str]:
-    """Why nothing can be in the share directory `path`, and the next step; ("", "") for one that can be made or used."""
+    """What doctor says of a share directory `path` that nothing can be in: why, and the next step; ("", "") for one
+    that can be made or used."""
     try:
         if os.path.lexists(path) and not path.is_dir():
             if not path.is_file():

@@ -66,7 +66,7 @@ def not_asked(location: str) -> StorageError:
 
 
 def not_writable(words: str) -> StoreUnwritable:
-    """The error for a session that may only read."""
+    """The error of a database whose session may only read."""
     return StoreUnwritable(words, hint=tr("see what the role may do: kimi-auth store check"))
 
 

@@ -127,7 +127,7 @@ class Family:
         self.revoked_because = self.revoked_because or because
 
     def describe(self) -> dict[str, Any]:
-        """As JSON data, with fingerprints for tokens."""
+        """The record of the family as JSON data, with fingerprints for tokens."""
         prints: dict[str, list[str]] = {"refresh": [], "refresh_spent": [], "access": []}
         for token in self.tokens:
             prints[f"{token.kind}_spent" if token.is_spent else token.kind].append(fingerprint(token.value))
@@ -171,7 +171,7 @@ class DeviceCode:
             raise OAuthError("authorization_pending", "The person has not answered yet.")
 
     def describe(self, now_s: float) -> dict[str, Any]:
-        """As JSON data, without the device code."""
+        """The record of the device code as JSON data, without the code itself."""
         return {
             "user_code": self.user_code,
             "verdict": self.verdict,
