@@ -196,8 +196,8 @@ def _served_token(url: str, environ: Mapping[str, str], now_s: float, min_ttl: s
 
 
 def _login_must_be_meant(environ: Mapping[str, str], login: str, *, is_named: bool) -> None:
-    """Falls through where a key of the user's comes before the `login`; and, unless the platform was named, where
-    `kimi-auth run` lent another login's token or config.toml may name another platform."""
+    """Leaves the fast lane of `kimi-auth token` where a key of the user's comes before the `login`; and, unless the
+    platform was named, where `kimi-auth run` lent another login's token or config.toml may name another platform."""
     if key_before_login(environ, key_fingerprint)[1] != LOGIN:
         raise FallThrough
     if is_named:

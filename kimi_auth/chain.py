@@ -156,7 +156,7 @@ def _is_of_another_key(base: str, key: str, environ: Mapping[str, str]) -> bool:
 
 
 def _resolved(components: Components) -> list[Platform]:
-    """For a key: the known platforms with their overrides; one whose override is wrong is left out, its commands say so."""
+    """For a key in the chain: the known platforms, overridden; one with a wrong override is left out, its commands say so."""
     found = []
     for platform in components.registry.all():
         try:

@@ -127,7 +127,7 @@ class ChosenLogin:
         return f" --home {word}"
 
     def refuse_found(self, doing: str) -> None:
-        """Raises ConfigError for a home that was chosen because it alone holds a login: that is good for using it only."""
+        """Raises ConfigError if the login was chosen because no other home holds one: such a login may only be used."""
         if self.home.source == FOUND:
             name = self.home.kind.name
             raise ConfigError(

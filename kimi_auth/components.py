@@ -1,4 +1,4 @@
-"""The composition root: store, server, clock and machines of one login of one platform, each made when first asked for."""
+"""The composition root: store, server, clock, machines, config and running clients of one login, each made when first asked for."""
 
 from __future__ import annotations
 
@@ -195,8 +195,8 @@ class Components(ChosenLogin):
         return Targets(self.static_key, origin=self.platform.api_base, given=self._given_tokens)
 
     def serve(self, token: str) -> None:
-        """Gives running clients the access token to use from now on, "" for none. A process that never had one loads
-        nothing for it: that took half of the time in which a waiter gets the token of another process."""
+        """Gives the running clients of this login the access token to use from now on, "" for none. The component that
+        serves them is not made for it: loading it took half of the time in which a waiter gets another process's token."""
         self._given_tokens.add(token)
         if "targets" in vars(self):
             self.targets.inject(token)
@@ -222,7 +222,7 @@ class Components(ChosenLogin):
         return PlatformConfig(self.config, self.platform, self.is_in_use)
 
     def configured_by(self, *, request: bool) -> LoginConfig:
-        """Of these components, what a login writes to config.toml; in the home of another program only on `request`."""
+        """The component that writes a login to config.toml; in the home of another program it writes only on `request`."""
         if self.home.kind.owns_config or not request:
             return self.in_config
         from kimi_auth.models.for_kimi_code import KimiCodeConfig
@@ -230,7 +230,7 @@ class Components(ChosenLogin):
         return KimiCodeConfig(self.config, self.platform, self.key)
 
     def labels(self, platform_id: str) -> list[str]:
-        """The accounts of a platform that have a record in these components' store, signed in or not, `default` first.
+        """Of these components, the store's accounts of a platform: those with a record, signed in or not, `default` first.
         Asks a store elsewhere; raises StorageError."""
         from kimi_auth.store import ManyLogins  # a token is handed out without
 

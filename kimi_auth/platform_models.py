@@ -53,8 +53,8 @@ class PlatformModels:
         return found.models
 
     async def fetch_catalogue(self, *, timeout_s: float | None = None) -> Catalogue:
-        """`fetch` with notes on the parts of the platform's answer that were left out; an error of the platform is in the
-        result. Raises ConfigError."""
+        """As `session.models.fetch`, with notes on the parts of the platform's answer that were left out; an error of the
+        platform is in the result. Raises ConfigError."""
         await load(*TO_ASK)
         from kimi_auth.models import Catalogue
         from kimi_auth.models.sync import catalogue_of

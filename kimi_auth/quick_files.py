@@ -130,7 +130,8 @@ def _object_at(path: str) -> dict[str, object] | None:
 
 
 def read_small(path: str, max_bytes: int, flags: int, *, writers: int = 0o022) -> bytes:
-    """The whole of a small regular file of mine or of root's, which of others those `writers` may write to; nothing that could block is opened for longer than a look."""
+    """For the fast lane: the whole of a small regular file of mine or of root's, which of others those `writers` may write to.
+    Opens nothing that could block for longer than a look."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)

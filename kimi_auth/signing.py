@@ -156,7 +156,7 @@ async def sign_out(components: Components, timeout_s: float | None = None) -> Lo
 
 
 def sign_out_sync(components: Components, timeout_s: float | None = None) -> LogoutReport:
-    """Signs out, for code without an event loop."""
+    """Signs out of the login, or takes the API key out of config.toml, for code without an event loop."""
     checked_s(timeout_s)
     _refuse_given(components)
     components.refuse_found(tr("signing out"))

@@ -204,7 +204,7 @@ def phase(token: Token, now_s: float) -> str:
 
 
 def at_leisure(token: Token, now_s: float) -> bool:
-    """True while a token's age gives a one-shot command no reason to renew: fresh, or in the first half of the window."""
+    """A rule for a token's age: True while a one-shot command need not renew it: fresh, or in the first half of the window."""
     now = phase(token, now_s)
     return now == "fresh" or (
         now == "expiring" and window_s(token) / 2 < left_s(token, now_s) <= lifetime_s(token) + CLOCK_SLACK_S

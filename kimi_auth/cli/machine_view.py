@@ -54,7 +54,7 @@ def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableT
 
 
 def difference_view(difference: Difference) -> RenderableType:
-    """In 80 columns of a terminal: the changes, each with the shortest sequence on which it can be observed."""
+    """A difference of machines as a list for a terminal of 80 columns: each change with the shortest sequence that shows it."""
     if not difference.changes:
         return Text("The machines are equal.")
     return Group(*(Text(line, style=KINDS.get(line[:1], QUIET)) for line in difference.text().splitlines()))

@@ -83,7 +83,7 @@ def page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] 
 
 
 def show(out: Terminal, content: RenderableType) -> None:
-    """Prints the answer to a question of `diagram`: text as it is; anything else as a picture of the terminal."""
+    """For every question of `diagram`: prints its answer, text as it is; anything else as a picture of the terminal."""
     if isinstance(content, str):
         out.block(content)
     else:

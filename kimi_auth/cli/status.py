@@ -231,7 +231,7 @@ def _rejected(found: Status, now_s: float) -> str:
 
 
 def _login_ends(session: Session, found: Status, now_s: float) -> list[Row]:
-    """For `status`: how long the login lasts without a renewal, where that is known; with the next step when it is not long."""
+    """A row of `kimi-auth status`: how long the login lasts without a renewal, if known; with the next step when it is not long."""
     if not found.refresh_ends_at_s:
         return []
     said = login_ends(found, now_s)

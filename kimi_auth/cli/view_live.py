@@ -135,7 +135,7 @@ class LiveView:
             self._painter.draw(self.picture(), extra=extra)
 
     def above(self, text: str, write: Callable[[str], object]) -> None:
-        """Has `write` put `text` where the live picture begins, and draws that below."""
+        """Has `write` put `text` above the live picture of the sign-in, which is drawn again below it."""
         with self._lock:
             if self._is_shown and self._has_terminal():
                 self._painter.lift()

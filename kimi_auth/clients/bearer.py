@@ -100,8 +100,8 @@ class BearerAuth(Signing, _Auth):
             self._bearers.note(_answer((yield _signed(response.request, newer))))
 
     def _can_send_again(self, response: http_libraries.Response) -> bool:
-        """Whether an httpx client can send the *refused* request again: a POST that was redirected to a GET has been
-        processed and must not be sent again. Tells the caller if its body is spent."""
+        """For `BearerAuth`: whether its client can send the *refused* request again: a POST that was redirected to a GET has
+        been processed and must not be sent again. Tells the caller if its body is spent."""
         if _replayable(response.request):
             return True
         response.extensions[NOT_RESENT] = SPENT_BODY

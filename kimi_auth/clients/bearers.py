@@ -59,7 +59,7 @@ class Bearers:
         self._seen = _Seen(self.origin)
 
     def is_at_home(self, origin: str) -> bool:
-        """Whether a request to this origin gets a bearer."""
+        """For every auth class: whether a request to this origin gets one of these bearers."""
         if origin != self.origin:
             _log.debug("not signed: %s is not %s", origin, self.origin)
         return origin == self.origin

@@ -123,7 +123,7 @@ class Targets:
         return self._deliver(entry)
 
     def _deliver(self, entry: _Attached) -> str:
-        """Puts the newest token into the target, whichever call brought it: of two deliveries the later never puts an older one."""
+        """Injects the newest token into one running client, whichever call brought it: no later delivery puts an older one."""
         with entry.lock:
             token, target = self._given.newest, entry.ref()
             if token is None or target is None or not entry.times or entry.has == token:

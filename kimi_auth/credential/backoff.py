@@ -162,7 +162,7 @@ def _unrecognized_wait_s(count: int) -> float:
 
 
 def answered(words: str) -> str:
-    """The kept message of the failure: what a server's answer or the network was told as."""
+    """The message that a backoff keeps of a failure, or a revoked mark of the server's answer, as a sentence."""
     return Kept.by(_sentence_of, words)
 
 

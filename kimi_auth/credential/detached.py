@@ -65,7 +65,7 @@ def renew_detached(
 
 
 def spawn(command: list[str], environ: Mapping[str, str]) -> int:
-    """A process that outlives us: a session of its own, /dev/null as its streams; returns its pid, raises OSError."""
+    """Starts the process that renews and outlives us, in its own session, streams at /dev/null. Returns its pid; raises OSError."""
     streams = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     inherited = [(os.POSIX_SPAWN_CLOSE, number) for number in _inherited()]
     return os.posix_spawn(command[0], command, environ, file_actions=[*streams, *inherited], setsid=True)

@@ -179,7 +179,7 @@ def in_flight() -> bool:
 
 
 def drain(timeout_s: float = DRAIN_MAX_S, *, on_wait: Callable[[], None] | None = None) -> bool:
-    """Waits until every call has finished, at most `timeout_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
+    """Waits until every single-flight call has finished, at most `timeout_s` seconds; a KeyboardInterrupt meanwhile is swallowed.
 
     `on_wait` is called once if it takes longer than a second. True when nothing is left in flight.
     """

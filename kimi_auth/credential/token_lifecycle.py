@@ -52,7 +52,7 @@ class ConfigHome(Protocol):
 
 
 def no_targets(access_token: str) -> None:
-    """The targets of the hooks in a process without running clients."""
+    """How the hooks of token_lifecycle serve a token in a process without running clients: not at all."""
 
 
 class CredentialHooks(TokenRefreshHooks):
@@ -225,11 +225,11 @@ class CredentialHooks(TokenRefreshHooks):
         return "" if holder.startswith(f"pid {os.getpid()} ") else holder
 
     def deadline_s(self, patience_s: float) -> float:
-        """For a hook of token_lifecycle that waits: the deadline of a patience that begins now, monotonic seconds."""
+        """The deadline of a caller's patience that begins now, by the clock of the hooks: monotonic seconds."""
         return self._clock.monotonic_s() + patience_s
 
     def left_s(self, deadline_s: float) -> float:
-        """For a hook of token_lifecycle that waits: seconds left until `deadline_s`, never negative."""
+        """Seconds until the deadline of a caller's patience, by the clock of the hooks; never negative."""
         return max(0.0, deadline_s - self._clock.monotonic_s())
 
     def retry_in_s(self, view: View) -> float:

@@ -1,4 +1,4 @@
-"""Writes that survive a power cut: whole or not at all, private, and durable when they return."""
+"""Writes, renames and removes files: whole or not at all, private, and safe from a power cut where a name says `durably`."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def link_durably(path: Path, data: bytes) -> bool:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Replaces the name of a temporary file in an error by `path`: the temporary file no longer exists then."""
+    """While `path` is written: an error names it instead of the temporary file, which no longer exists then."""
     try:
         yield
     except OSError as error:
@@ -171,7 +171,7 @@ def rename(old: Where, new: Where) -> None:
 
 
 def remove(where: Where) -> bool:
-    """Removes a file; False if it was missing or could not be removed."""
+    """Removes a file, not durably; False if it was missing or could not be removed."""
     try:
         with reached(where) as place:
             return removed(place)

@@ -1,4 +1,4 @@
-"""The hooks that device_login names, one method for each activity; `contracts` says how a hook is written."""
+"""The hooks that device_login names, one method for each activity, and their context. `credential.contracts` says how one is written."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LoginContext:
 
     @property
     def known_code(self) -> DeviceCode:
-        """The code, in the states behind the one that asked for it."""
+        """In the context of device_login's hooks: the device code, in the states behind the one that asked for it."""
         assert self.code is not None
         return self.code
 

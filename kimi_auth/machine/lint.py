@@ -120,7 +120,7 @@ def tones_are_for_rest(machine: Machine) -> Iterator[Problem]:
 
 
 def acquired_is_implicit(machine: Machine) -> Iterator[Problem]:
-    """`acquired` begins the child's walk; as an edge it would have no moment to be taken."""
+    """A rule of machines: `acquired`, which begins a child's walk, is no edge; it would have no moment to be taken."""
     for name, state in machine.states.items():
         if state.walks and ACQUIRED in state.on:
             yield place(name), f"on.{ACQUIRED} is implicit in a state that walks a child; remove it"

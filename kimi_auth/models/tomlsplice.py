@@ -27,7 +27,7 @@ Splice = tuple[int, int, str]
 
 
 def spliced(text: str, removed: frozenset[KeyPath], put: Iterable[tuple[KeyPath, Any]]) -> str:
-    """The text without `removed` and all below them, and with the values of `put`, of whose paths none is below another.
+    """In one pass, the text without `removed` and all below them, and with the values of `put`, of whose paths none is below another.
 
     Raises `ValueError` for a layout that cannot be edited, and for a value that TOML does not have.
     """

@@ -199,7 +199,7 @@ def managed_model_key(platform_id: str, model_id: str) -> str:
 
 
 def credential_key(name: str) -> str:
-    """The key under which config.toml names the stored credential of a login: `oauth/<its name>`."""
+    """As `Platform.credential_key`, for a login that is named `<platform id>` or `<platform id>@<account>`."""
     return f"oauth/{name}"
 
 

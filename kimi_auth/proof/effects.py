@@ -175,7 +175,7 @@ def is_fresh(shared: Shared) -> bool:
 
 
 def is_forced(shared: Shared, process: Process, number: int) -> bool:
-    """True if only a rejected bearer makes the renewal of that pair due."""
+    """For the simulated hooks: True if only a rejected bearer makes the renewal of that pair due."""
     return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
@@ -185,7 +185,7 @@ def can_wait(shared: Shared, process: Process) -> bool:
 
 
 def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
-    """True if a caller that waits for the owner of a claim sees a staged answer, a closed claim, or 75 s of silence."""
+    """For the simulated hooks: True if a waiting caller sees a staged answer, a closed claim, or 75 s of its owner's silence."""
     pair = shared.pairs[process.record]
     if not is_incomplete(pair) or pair.owner == CLOSED:
         return True

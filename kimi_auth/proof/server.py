@@ -62,7 +62,7 @@ def _is_held(shared: Shared, login: int) -> bool:
 
 
 def ended(shared: Shared, login: int, *, signed_out: bool = False) -> Shared:
-    """The login has ended at the server, or is signed out here."""
+    """The simulated server ends the login; with `signed_out`, the person signs it out."""
     logins = list(shared.logins)
     logins[login] = logins[login] | SIGNED_OUT if signed_out else logins[login] & ~ALIVE
     return shared._replace(logins=tuple(logins))

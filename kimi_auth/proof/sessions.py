@@ -25,7 +25,8 @@ __all__ = ["SESSIONS"]
 
 
 def leave(config: Config, shared: Shared, process: Process) -> Shared:
-    """In the world of a store with sessions: the walk closes its claim, by its nonce. One that it cannot close, or whose answer is on a host's disk, stays open."""
+    """The world of a store with sessions, after a walk closed its claim, by its nonce. A claim stays open if
+    the walk cannot close it, or if its answer is on a host's disk."""
     pair = pair_at(shared, process.record)
     mine = owns(shared, process) or config.lacks == "nonce"
     if not is_incomplete(pair) or not mine:
@@ -36,7 +37,7 @@ def leave(config: Config, shared: Shared, process: Process) -> Shared:
 
 
 def release(config: Config, shared: Shared, process: Process) -> Shared:
-    """In a store with sessions: the lease is given back, where the fence is still its own."""
+    """The world of a store with sessions, after a process gave back its lease, if the fence is still its own."""
     if not process.marks & HOLDS or shared.locks != process.host:
         return shared
     if is_away(config, shared, process):

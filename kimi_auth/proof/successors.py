@@ -210,5 +210,5 @@ class Successors:
         return Successor(Kind.FAULT, after, idle(processes[0]), text)
 
     def is_settled(self, shared: Shared) -> bool:
-        """True for a world in which nothing is left to do, once no process walks."""
+        """True for a world with no next move to make once no process walks: no lock held, the token fresh or a new login needed."""
         return not shared.locks and (is_fresh(shared) or self._store.is_left(self._config, shared))

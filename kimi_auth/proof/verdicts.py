@@ -132,7 +132,7 @@ def visit(data: Data, name: str) -> Report | None:
 
 
 def visit_config(data: Data, config: Config) -> Report | None:
-    """The verdict on a world of one's own."""
+    """The verdict on machines in a world that the caller configures; None if it has too many states to visit."""
     world = World(Library.from_data(data), config)
     try:
         report = explore(world, limit=STATES_MAX, seek=ANY)

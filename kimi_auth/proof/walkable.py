@@ -167,7 +167,7 @@ def _left_by_deaths(world: Walkable, states: Iterable[int]) -> dict[str, dict[st
 
 
 def gates(world: Walkable) -> list[str]:
-    """The edges of the one process without which no refresh token is sent a second time, though one is still sent a first time."""
+    """For the player of one process: the edges without which it sends no refresh token a second time, but still a first time."""
     again = [
         (state, target)
         for state, moves in enumerate(world.moves)

@@ -122,7 +122,7 @@ def state_lines(name: str, state: State) -> tuple[str, ...]:
 
 
 def text_width(letters: int, size_px: int) -> int:
-    """For the size of a box: the width in whole pixels of monospaced text."""
+    """For the size of a graph's box: the width in whole pixels of monospaced text."""
     return math.ceil(letters * size_px * EM)
 
 

@@ -174,8 +174,8 @@ def label_rect(arrow: Arrow, room: Rect, overlay: Overlay = NO_OVERLAY) -> Rect:
 
 
 def fitted(graph: Graph, layout: Layout, overlay: Overlay) -> Overlay:
-    """In SVG: the overlay with the longest notes whose labels cover nothing: no box, no line of another arrow, no other
-    label. A label hides everything behind it, so a note that is too long would cut another one."""
+    """Fits the labels into the SVG: the overlay with the longest notes that cover no box, no line of another arrow, no other
+    label. In SVG a label hides everything behind it, so a note that is too long would cut another one."""
     chosen = {key: mark.at(len(mark.shorter)) for key, mark in overlay.marks.items()}
     labels = {
         number: label_rect(arrow, route.label, replace(overlay, marks=chosen))

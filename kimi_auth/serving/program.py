@@ -129,7 +129,7 @@ class Program:
             self._service.audit.close()
 
     def stop(self) -> None:
-        """Ends the program in order: from any thread or signal handler."""
+        """Ends the server that this program runs, in order: from any thread or signal handler."""
         if self.server is not None:
             self.server.stop()
 

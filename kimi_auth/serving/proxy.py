@@ -271,7 +271,7 @@ class _Client:
 
 
 async def _discarded(response: Exchange) -> None:
-    """Reads a small answer of the API to its end, which leaves its connection for the next request; closes any other."""
+    """Before the proxy repeats a refused request: reads a small answer to its end, to keep its connection; closes any other."""
     size = 0
     try:
         async for chunk in response.chunks():

@@ -138,7 +138,7 @@ class GrantFiles:
         files.make_directories(self._grants)
 
     def handles(self) -> Handles:
-        """What makes and reads this login's handles; the first call makes the key, durably. Raises StorageError."""
+        """The handles of these grants, by the key on disk beside them; the first call makes it, durably. Raises StorageError."""
         place = self.folder / "key"
         try:
             self.prepare()

@@ -118,9 +118,9 @@ class Service:
         return await self.grant_of(request, secret.strip() if scheme.lower() == "bearer" else "", status=401)
 
     async def grant_of_key(self, request: Request, key: str) -> str:
-        """The id of the grant that an API key stands for: its secret, and at its socket the access token of now, for a client
-        with a credential file (kimi-code) sends no other key. An earlier one is refused as the API would, and the client
-        renews; that is no guess, and slows nothing down. Raises Denied."""
+        """For any endpoint: the id of the grant that an API key stands for: the grant's secret, or at its socket the access
+        token of now, for a client with a credential file (kimi-code) sends no other key. An earlier token is refused as the
+        API would, and the client renews; that is no guess, and slows nothing down. Raises Denied."""
         door = door_of(request.scope)
         if not door.grant or not self.login.has_had(key):
             return await self.grant_of(request, key, status=401)
@@ -165,7 +165,7 @@ class Service:
         return ctx
 
     def standing(self, grant_id: str) -> Callable[[], Awaitable[bool]]:
-        """Tells, as often as it is asked, whether a grant stands; its files are looked at once in `STANDS_S`."""
+        """For any endpoint, while it answers: tells if the grant still stands; its files are looked at once in `STANDS_S`."""
         looked_s = self.clock.monotonic_s()
 
         async def stands() -> bool:

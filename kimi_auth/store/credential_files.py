@@ -74,7 +74,7 @@ class CredentialFiles(NamedTuple):
         return Snapshot("present", stamp_of(found.stat), token, fingerprint(token))
 
     def why_fixed(self) -> StorageError | None:
-        """Why the record's file cannot be replaced, so that its refresh token must not be spent; None if it can."""
+        """Of the credential's files: why the record cannot be replaced, so its refresh token must not be spent; None if it can."""
         try:
             medium.refuse_fixed(self.record)
         except StorageError as problem:

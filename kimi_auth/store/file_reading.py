@@ -58,7 +58,7 @@ class FileReader:
         """A reader of files reads nothing ahead: every read is of the disk."""
 
     def examine(self) -> Iterator[Finding]:
-        """What keeps the record from being read, and whether only its owner may read it. No record yields nothing."""
+        """Reads the credential's file, and finds why the record cannot be read and who may read it. No record yields nothing."""
         path = self.target
         problem = self.read().problem
         try:

@@ -86,7 +86,7 @@ def is_over(found: Snapshot) -> bool:
 
 
 def is_tombstone(token: Token | None) -> bool:
-    """True for another program's empty record: the server refused its refresh token. Ours, of a logout, is dated."""
+    """True for an empty record in another program's format: the server refused its refresh token. Ours, of a logout, has a date."""
     return token is not None and token.is_empty and not token.signed_out_at_s
 
 

@@ -29,7 +29,7 @@ _NOT_HERE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTTY, errno.EOPN
 
 
 def boot_id() -> str:
-    """Identifies this boot of this machine, "" if the system has no such id."""
+    """The id of this boot, as Linux or macOS has it; "" on a system that has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

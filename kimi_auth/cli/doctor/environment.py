@@ -72,7 +72,7 @@ def variables(session: Session, found: Status) -> Iterator[Check]:
 
 
 def account(session: Session, found: Status) -> Iterator[Check]:
-    """A check: the account that is looked at, and whether the Kimi CLI works with the one in use."""
+    """A check around the credential: the account that is looked at, and whether the Kimi CLI's config.toml has the one in use."""
     parts = components_of(session)
     if not parts.account:
         return

@@ -153,7 +153,7 @@ class DeviceCode:
     family: Family | None = None
 
     def poll(self, now_s: float) -> None:
-        """A token request of the client (RFC 8628 §3.5). Raises OAuthError unless it is approved.
+        """Records a client's poll with this device code (RFC 8628 §3.5). Raises OAuthError unless the code is approved.
 
         The first end stands: a refusal is answered with `access_denied` even after the code's time. A poll before the interval
         ends adds 5 s to the interval.
