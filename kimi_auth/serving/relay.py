@@ -33,14 +33,15 @@ async def relay(socket: str, port: int = PORT, ready: Callable[[int], object] = 
         task.add_done_callback(met.discard)
 
     server = await asyncio.start_server(meet, "127.0.0.1", port)
-    async with server:
+    try:
         ready(server.sockets[0].getsockname()[1])
-        try:
-            await server.serve_forever()
-        finally:
-            for task in met:
-                task.cancel()
-            await asyncio.gather(*met, return_exceptions=True)
+        # Not `serve_forever`: from CPython 3.12.1 on, once cancelled it waits for the open connections, which are ended below.
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+        for task in met:
+            task.cancel()
+        await asyncio.gather(*met, return_exceptions=True)
 
 
 async def _joined(inner: asyncio.StreamReader, back: asyncio.StreamWriter, socket: str) -> None:
