@@ -28,7 +28,7 @@ class Counts:
         self.queue: Queue = Queue(0, 0, 0)
 
     def was_late(self, seconds: float) -> None:
-        """A login was taken so long after it was due."""
+        """Counts a login that was taken so many seconds after it was due."""
         self._late_sum_s += max(0.0, seconds)
         self._late[next((bound for bound in BOUNDS_S if seconds <= bound), float("inf"))] += 1
 

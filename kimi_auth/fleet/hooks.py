@@ -153,7 +153,8 @@ class FleetHooks:
         return self._rules.postpone(ctx)
 
     async def _insist(self, fp: str, new: Token) -> StorageError | None:
-        """The hook's database takes the answer; its `result` is the store's. An error: the answer is on this host's disk."""
+        """Has the hook's database take the answer; its reply is the store's `result`. An error: the answer is on this
+        host's disk."""
         began_s, is_kept = self._clock.monotonic_s(), False
         while True:
             try:

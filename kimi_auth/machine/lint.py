@@ -21,7 +21,7 @@ TOP = "top level"
 
 
 def did_you_mean(name: str, options: Iterable[str], otherwise: str) -> str:
-    """For the line of a broken rule: the fix for a mistyped name: the nearest option, else `otherwise`."""
+    """The fix that the line of a broken rule suggests for a mistyped name: the nearest option, else `otherwise`."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(options), n=1)
@@ -29,7 +29,7 @@ def did_you_mean(name: str, options: Iterable[str], otherwise: str) -> str:
 
 
 def place(state: str) -> str:
-    """For the line of a broken rule: where a state stands in its file."""
+    """The part of a broken rule's line that says where a state stands in its file."""
     return f"[states.{state}]"
 
 
@@ -120,7 +120,7 @@ def tones_are_for_rest(machine: Machine) -> Iterator[Problem]:
 
 
 def acquired_is_implicit(machine: Machine) -> Iterator[Problem]:
-    """A rule of machines: `acquired`, which begins a child's walk, is no edge; it would have no moment to be taken."""
+    """The rule that `acquired`, which begins a child's walk, is no edge: it would have no moment to be taken."""
     for name, state in machine.states.items():
         if state.walks and ACQUIRED in state.on:
             yield place(name), f"on.{ACQUIRED} is implicit in a state that walks a child; remove it"
@@ -259,7 +259,7 @@ def _walks(machine: Machine) -> list[tuple[str, str]]:
 
 
 def _closure(start: str, ahead: Callable[[str], Iterable[str]], known: Mapping[str, object]) -> set[str]:
-    """For a rule: everything that can be reached from `start`, itself included; unknown names are reached and lead nowhere."""
+    """Everything that a rule can reach from `start`, itself included; unknown names are reached and lead nowhere."""
     reached, front = {start}, [start]
     while front:
         at = front.pop()

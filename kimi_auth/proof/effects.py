@@ -160,32 +160,32 @@ def without_backoff(shared: Shared, *, forced: int = 0) -> Shared:
 
 
 def is_incomplete(pair: Pair) -> bool:
-    """Asked by simulated hooks: true for a claim that has no staged answer."""
+    """True if a simulated hook finds no staged answer in this claim."""
     return pair.owner != NO_CLAIM and pair.staged < 0
 
 
 def works(shared: Shared, number: int) -> bool:
-    """What a simulated hook asks of the world: is the access token of that pair still valid?"""
+    """True if a simulated hook finds the access token of that pair still valid in the world."""
     return number >= 0 and shared.pairs[number].phase != EXPIRED
 
 
 def is_fresh(shared: Shared) -> bool:
-    """What a simulated hook asks of the world: is the record a fresh pair?"""
+    """True if a simulated hook finds a fresh pair as the record of the world."""
     return shared.record >= 0 and shared.pairs[shared.record].phase == FRESH
 
 
 def is_forced(shared: Shared, process: Process, number: int) -> bool:
-    """For the simulated hooks: True if only a rejected bearer makes the renewal of that pair due."""
+    """True if a simulated hook finds the renewal of that pair due only because of a rejected bearer."""
     return process.need == "not_bearer" and process.bearer == number and works(shared, number)
 
 
 def can_wait(shared: Shared, process: Process) -> bool:
-    """For a simulated hook: true if the pair that was read works, and the caller does not want another one."""
+    """True if a simulated hook finds that the pair that was read works, and its caller does not want another one."""
     return works(shared, process.record) and not (process.need and process.bearer == process.record)
 
 
 def claim_is_over(config: Config, shared: Shared, process: Process) -> bool:
-    """For the simulated hooks: True if a waiting caller sees a staged answer, a closed claim, or 75 s of its owner's silence."""
+    """True if a caller that waits in a simulated hook sees a staged answer, a closed claim, or 75 s of its owner's silence."""
     pair = shared.pairs[process.record]
     if not is_incomplete(pair) or pair.owner == CLOSED:
         return True
@@ -199,7 +199,7 @@ def owns(shared: Shared, process: Process) -> bool:
 
 
 def has_open_claim(shared: Shared, process: Process) -> bool:
-    """For a simulated hook: true if this walk made the claim on the pair that it read, and has staged no answer."""
+    """True if the walk of this simulated hook made the claim on the pair that it read, and has staged no answer."""
     return owns(shared, process) and is_incomplete(pair_at(shared, process.record))
 
 
@@ -207,12 +207,12 @@ def has_open_claim(shared: Shared, process: Process) -> bool:
 
 
 def unmet(config: Config) -> tuple[int, ...]:
-    """For an effect on a claim: `Pair.met` where no boot of the world has met it."""
+    """`Pair.met` after an effect on a claim that no boot of the world has met."""
     return tuple(0 for _ in range(1 if config.shared_lock else config.processes))
 
 
 def boot_of(config: Config, process: Process) -> int:
-    """For the simulated hooks: the index in a claim's `Pair.met` of the digit of the process's boot."""
+    """The index at which a simulated hook finds the digit of its process's boot in a claim's `Pair.met`."""
     return 0 if config.shared_lock else process.host - 1
 
 
@@ -225,19 +225,19 @@ def lock_bit(config: Config, process: Process) -> int:
 
 
 def claimed(config: Config, shared: Shared, process: Process) -> tuple[Shared, Process]:
-    """An effect: this walk makes a new claim on the pair that it read."""
+    """The effect of a new claim, which this walk makes on the pair that it read."""
     shared = remembering(config, shared)
     shared = with_pair(shared, process.record, owner=process.host, staged=NOTHING, met=unmet(config))
     return shared, process._replace(marks=process.marks | OWNS)
 
 
 def closed(config: Config, shared: Shared, process: Process) -> Shared:
-    """An effect: the walk leaves the lock: it closes its own claim, and no other."""
+    """The effect of leaving the lock: the walk closes its own claim, and no other."""
     return with_pair(shared, process.record, owner=CLOSED, met=()) if has_open_claim(shared, process) else shared
 
 
 def orphaned(config: Config, shared: Shared, process: Process) -> Shared:
-    """An effect: the process dies: its claim stays, and other processes may or may not detect that its owner is dead."""
+    """The effect of a process's death: its claim stays, and other processes may or may not detect that its owner is dead."""
     if not (config.hidden or config.power):
         return closed(config, shared, process)
     return with_pair(shared, process.record, owner=GONE) if has_open_claim(shared, process) else shared

@@ -78,7 +78,7 @@ def begun(
 
 
 def logins(config: Config, shared: Shared, process: Process) -> Iterator[tuple[Shared, Process]]:
-    """A move of the environment: a person has approved a new login."""
+    """The moves of the environment by which a person approves a new login."""
     if shared.logins_left:
         after = shared._replace(
             logins=(*shared.logins, ALIVE),
@@ -98,7 +98,7 @@ def cancelled(config: Config, shared: Shared, process: Process, activity: str) -
 
 
 def killed(config: Config, shared: Shared, process: Process) -> Shared:
-    """The kernel kills the process: it releases its lock, and its request continues without a reader."""
+    """The environment kills the process: the kernel releases its lock, and its request continues without a reader."""
     return orphaned(config, given_up(config, shared, process), process)
 
 

@@ -232,7 +232,7 @@ class _Exploration:
             self._found(SETTLES, stuck)
 
     def _reversed(self, kinds: set[int]) -> tuple[array[int], array[int]]:
-        """Of the state space, the moves of these kinds, reversed: sources[heads[n]:heads[n + 1]] lead to state n."""
+        """The moves of these kinds in the state space, reversed: sources[heads[n]:heads[n + 1]] lead to state n."""
         count = len(self._states)
         heads = array("q", bytes(8 * (count + 1)))
         for target, kind in zip(self._targets, self._kinds, strict=True):

@@ -126,7 +126,7 @@ def store_credential(config: Config, shared: Shared, process: Process) -> Iterab
 
 
 def put(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """The hook of a login's last steps that stores: the new login becomes the record."""
+    """The hook of a login's last steps by which the new login becomes the record."""
     if shared.full:
         return [Effect("unwritable", shared, process, hurt=True)]
     after, broken = installed(config, shared, process.pair)

@@ -102,7 +102,8 @@ def _claim(config: Config, shared: Shared, process: Process) -> Iterable[Effect]
 
 
 def _exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """Beside a kimi-code, the request and its answer in one move: no lock helps a process that stands still for 20 s in between."""
+    """Beside a kimi-code the request and its answer are one move: no lock helps a process that stands still for 20 s in
+    between."""
     if not shared.locks & OURS and config.lacks != "check":
         yield Effect("not_processed", shared, process, "its second lock was taken over: nothing is sent")
         return
@@ -136,7 +137,7 @@ OVER: dict[str, Hook] = {
 
 
 def let_go(config: Config, shared: Shared, process: Process) -> Shared:
-    """Beside a kimi-code: the walk lets go of both locks; the directory is left if a kimi-code has taken it."""
+    """The walk lets go of both locks, ours and kimi-code's; the directory is left if a kimi-code has taken it."""
     return shared._replace(locks=shared.locks & THEIRS) if process.marks & HOLDS else shared
 
 

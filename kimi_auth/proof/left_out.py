@@ -40,7 +40,7 @@ def always(outcome: str) -> Hook:
 
 
 def instead(hook: Hook, usual: str, **changes: Any) -> Hook:
-    """A hook with a part left out: `hook`, whose effects with the outcome `usual` get these `changes`."""
+    """`hook` with a part left out: its effects with the outcome `usual` get these `changes`."""
 
     def changed(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         for effect in hook(config, shared, process):
@@ -50,7 +50,7 @@ def instead(hook: Hook, usual: str, **changes: Any) -> Hook:
 
 
 def committed(config: Config, shared: Shared, process: Process, number: int) -> Iterable[Effect]:
-    """With the comparison left out: pair `number` becomes the record."""
+    """Commits with the comparison left out: pair `number` becomes the record."""
     after, broken = installed(config, shared, number)
     after = swept(config, after, number)._replace(held=0)
     did = process._replace(record=number, marks=process.marks | OWES_SERVING | INSTALLED)
@@ -163,7 +163,7 @@ def no_compare(config: Config, shared: Shared, process: Process) -> Iterable[Eff
 
 
 def withheld(hook: Hook) -> Hook:
-    """A hook with a part left out: `hook`, which mistakes a record with a rejected bearer for an expired one."""
+    """`hook` with a part left out: it mistakes a record with a rejected bearer for an expired one."""
 
     def judging(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
         rejected = shared.record >= 0 and shared.pairs[shared.record].rejected
@@ -180,7 +180,8 @@ def torn(config: Config, shared: Shared, process: Process, activity: str) -> Eff
 
 
 def ends_at_a_signal(config: Config, shared: Shared, process: Process, activity: str) -> Effect | None:
-    """With deferring left out: the default action of a signal, while the process holds an answer that is not on disk."""
+    """The default action of a signal (SIGTERM, SIGHUP or SIGINT) with deferring left out, while the process holds an
+    answer that is not on disk."""
     if not process.marks & UNSAVED:
         return None
     dead = orphaned(config, given_up(config, shared, process), process)
@@ -191,7 +192,8 @@ def ends_at_a_signal(config: Config, shared: Shared, process: Process, activity:
 
 
 def edges(machine: str, *drop: str, **on: str) -> Callable[[Editable], None]:
-    """A part of a machine left out: retargets edges, written state__outcome = target, and drops states without a way to them."""
+    """Leaves out a part of a machine: retargets edges, written state__outcome = target, and drops the states that
+    become unreachable."""
 
     def edit(data: Editable) -> None:
         states = data[machine]["states"]

@@ -65,7 +65,7 @@ class Program:
                 self._location(((machines[name], state),))
 
     def find(self, machine: str, activity: str) -> int:
-        """Of the flat machines: the number of the first location of `machine` that runs `activity`; 0 if it has none."""
+        """The number of the first location of `machine`, in the flat machines, that runs `activity`; 0 if it has none."""
         for number, location in enumerate(self.locations):
             if location.machine == machine and location.activity == activity:
                 return number

@@ -92,14 +92,15 @@ class Numbering:
         return found
 
     def unheld(self, shared: int, process: int) -> int:
-        """Of a numbered world and process: bits of the pairs that the model forgets unless another process holds them."""
+        """The bits of a numbered world's pairs that the model forgets unless a process other than `process` holds them."""
         mask = self._references[shared]
         if process >= 0:
             mask |= self.held[process]
         return self.all_pairs[shared] & ~with_staged(self.shared[shared], mask)
 
     def canonical(self, shared: int, processes: Iterable[int]) -> tuple[int, list[int]]:
-        """By its number: the same state without differences that can no longer have an effect; the processes keep their order."""
+        """The numbers of the same state without differences that can no longer have an effect; the processes keep their
+        order."""
         record = self.records[shared]
         kept = [self.forgetting(process, record) for process in processes]
         mask = self._references[shared]
@@ -128,7 +129,7 @@ class Numbering:
         return found
 
     def state(self, shared: int, processes: Iterable[int]) -> int:
-        """The integer that encodes these: the state of the model."""
+        """The integer that encodes the state of the model with these parts."""
         shared, kept = self.canonical(shared, processes)
         kept.sort()
         for process in kept:
@@ -136,7 +137,7 @@ class Numbering:
         return shared
 
     def opened(self, state: int) -> tuple[int, list[int]]:
-        """Decodes `state`: the numbers of the shared world and of the processes."""
+        """Decodes `state` into the numbers of the shared world and of the processes."""
         processes = []
         for _ in range(self._config.processes):
             processes.append(state & MASK)

@@ -122,8 +122,8 @@ DUTIES: dict[str, Duty] = {
 
 
 def owed(shared: Shared, process: Process, state: str) -> tuple[str, ...]:
-    """Where a walk may not end: the rules broken by a walk of token_lifecycle that ends in `state` now: the duties that
-    it began and did not finish."""
+    """The rules broken where a walk of token_lifecycle may not end, in `state` now: the duties that it began and did
+    not finish."""
     return tuple(rule for rule, is_broken in DUTIES.items() if is_broken(shared, process, state))
 
 

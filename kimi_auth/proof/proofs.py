@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _proved(machines: Library, pool: Pool, folder: Path | None) -> list[str]:
-    """Proves, and prints all results, returns the failures, and writes the figures if there are none."""
+    """Proves the machines, prints all results, returns the failures, and writes the figures if there are none."""
     data = machines.data()
     visits = {name: pool.submit(visit, data, name) for name in dict.fromkeys([*FAST, *WORLDS])}
     left_out = [pool.submit(leave_out, data, number) for number in range(len(ABLATIONS))]

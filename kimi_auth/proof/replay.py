@@ -39,7 +39,7 @@ def replayed(world: World, course: Sequence[str]) -> list[Frame]:
 
 
 def frame(world: World, state: int, names: Sequence[str], text: str, edges: Sequence[int]) -> Frame:
-    """For a replay, `state` as a moment of a story, reached by the move `text` over `edges`."""
+    """`state` as a moment of a replayed story, reached by the move `text` over `edges`."""
     shared, processes = world.opened(state)
     at = sorted(zip(names, processes, strict=True))
     moved = next((process for name, process in at if text.startswith(f"{name}: ")), at[0][1])
@@ -54,6 +54,6 @@ def frame(world: World, state: int, names: Sequence[str], text: str, edges: Sequ
 
 
 def edge_id(world: World, number: int) -> str:
-    """In the frame of a counterexample that is played again: the edge `number` as `machine.state.outcome`."""
+    """The address of the edge `number` in a counterexample that is played again: `machine.state.outcome`."""
     edge = world.program.edges[number]
     return f"{edge.machine}.{edge.source}.{edge.event}"

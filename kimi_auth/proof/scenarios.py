@@ -62,7 +62,7 @@ def _holds(machine: Machine, scenario: Scenario) -> bool:
 
 
 def _walked(machine: Machine, at: str | None, event: str | None, course: list[list[str]]) -> str | None:
-    """For a scenario: the rest state where a walk ends whose activities answer as `course` says; None if the walk takes
+    """The rest state where a scenario's walk ends whose activities answer as `course` says; None if the walk takes
     another course."""
     walk = steps(machine, at, event, limit=100)
     try:

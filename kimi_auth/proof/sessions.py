@@ -46,7 +46,7 @@ def release(config: Config, shared: Shared, process: Process) -> Shared:
 
 
 def killed(config: Config, shared: Shared, process: Process) -> Shared | None:
-    """With sessions, claim and lease of the dead stay, and so may the session that witnesses the claim. None: no upset is left."""
+    """A kill with sessions leaves claim and lease, and maybe the session that witnesses the claim. None: no upset is left."""
     if not shared.upsets_left:
         return None
     shared = given_up(config, upset(shared), process)
@@ -64,7 +64,7 @@ def _is_at_work(owner: int) -> bool:
 
 
 def moved(config: Config, shared: Shared) -> Iterator[Told]:
-    """In a store with sessions: its moves in time, its sessions, and its faults."""
+    """The moves of a store with sessions: those of its time, of its sessions, and of its faults."""
     if shared.locks and not shared.over:
         if not _is_at_work(shared.locks):
             yield Kind.WORLD, shared._replace(locks=0), "the lease is over, by the store's time", ()
@@ -104,7 +104,7 @@ def moved(config: Config, shared: Shared) -> Iterator[Told]:
 
 
 def _of_the_claim(shared: Shared) -> Iterator[Told]:
-    """In a store with sessions, what time does to an open claim: its age, and its witness."""
+    """The moves of an open claim in a store with sessions: those of its age, and of its witness."""
     number, pair = shared.record, shared.pairs[shared.record]
     if pair.owner == CLOSED:
         return
@@ -154,7 +154,8 @@ def _gone_back(config: Config, shared: Shared) -> Shared:
 
 
 def is_left(config: Config, shared: Shared) -> bool:
-    """A world with sessions is left when only a new login helps: signed out, ended, or gone back behind what hosts have seen."""
+    """True if only a new login helps in a world with sessions: the login is signed out, ended by the server, or gone
+    back behind what every host has seen."""
     if shared.record < 0:
         return entombed(shared) < 0
     pair = shared.pairs[shared.record]
@@ -162,8 +163,8 @@ def is_left(config: Config, shared: Shared) -> bool:
 
 
 def is_beyond(config: Config, shared: Shared) -> bool:
-    """With sessions: an owner at work, or an answer on a host's disk, that is not heard of for 75 s and until the token
-    has ended: a partition that outlasts the wait, which I7 exempts."""
+    """True if a world with sessions has an owner at work, or an answer on a host's disk, that is not heard of for 75 s
+    and until the token has ended: a partition that outlasts the wait, which I7 exempts."""
     if shared.record < 0 or shared.down:
         return False
     pair = shared.pairs[shared.record]

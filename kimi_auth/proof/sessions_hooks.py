@@ -40,7 +40,7 @@ ANSWERS = frozenset({"in_doubt", "not_processed"})
 
 
 def host_of(config: Config, number: int) -> int:
-    """For a hook of a store with sessions: the host of the process of that number."""
+    """The host that a hook of a store with sessions takes for the process of that number."""
     return (number - 1) % config.hosts
 
 
@@ -49,24 +49,24 @@ def _bit(config: Config, process: Process) -> int:
 
 
 def is_away(config: Config, shared: Shared, process: Process) -> bool:
-    """For a hook of a store with sessions: True if the process cannot reach the store."""
+    """True if the process of a hook cannot reach its store with sessions."""
     return bool(shared.away & _bit(config, process))
 
 
 def may_write(config: Config, shared: Shared, process: Process) -> bool:
-    """For a hook of a store with sessions: True if it is there and takes a write under this process's fence."""
+    """True if a hook's store with sessions is there and takes a write under this process's fence."""
     return not is_away(config, shared, process) and (shared.locks == process.host or config.lacks == "fence")
 
 
 def may_take(config: Config, shared: Shared, process: Process) -> bool:
-    """For the simulated hook that takes the lease: True if it is free, over, or of a process of this host that is dead."""
+    """True if a simulated hook may take the lease: it is free, over, or of a process of this host that is certainly dead."""
     if is_away(config, shared, process):
         return False
     return not shared.locks or bool(shared.over) or shared.locks == DEAD + host_of(config, process.host)
 
 
 def may_recover(config: Config, shared: Shared, process: Process) -> bool:
-    """For the simulated hooks: may the open claim on the record be recovered? It is closed, or its owner is certainly dead,
+    """True if a simulated hook may recover the open claim on the record: it is closed, or its owner is certainly dead,
     or it has been silent for 75 s of the store's time, without a witness, and the need is mandatory."""
     pair = pair_at(shared, process.record)
     if pair.owner in (CLOSED, DEAD + host_of(config, process.host)):
@@ -188,7 +188,7 @@ def _exchange(config: Config, shared: Shared, process: Process) -> Iterable[Effe
 
 
 def _stage(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """The hook stages with sessions: the answer goes into the row, or to this host's disk while the store is away."""
+    """The hook that stages with sessions: the answer goes into the row, or to this host's disk while the store is away."""
     if not is_away(config, shared, process):
         return [
             effect._replace(shared=with_pair(effect.shared, process.record, owner=_owner(shared, process)))
@@ -209,7 +209,8 @@ def _owner(shared: Shared, process: Process) -> int:
 
 
 def _commit(config: Config, shared: Shared, process: Process) -> Iterable[Effect]:
-    """A hook commits by one comparing statement, fence or none: the answer to the pair that is the record is never refused."""
+    """The hook that commits by one comparing statement, with or without the fence: the answer to the pair that is the
+    record is never refused."""
     if is_away(config, shared, process):
         return [Effect("unwritable", shared, process, "the store is away, and the command ends", hurt=True)]
     if shared.record >= 0 and shared.record == process.pair:

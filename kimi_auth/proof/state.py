@@ -156,7 +156,7 @@ def references(shared: Shared, *, orphans: bool) -> int:
 
 
 def with_staged(shared: Shared, mask: int) -> int:
-    """For what a world remembers: `mask`, with the staged pairs of its pairs added."""
+    """`mask`, of what a world remembers, with the staged pairs of its pairs added."""
     for number, pair in enumerate(shared.pairs):
         if mask >> number & 1:
             mask |= (1 << pair.staged if pair.staged >= 0 else 0) | (1 << pair.answer if pair.answer >= 0 else 0)
@@ -164,7 +164,7 @@ def with_staged(shared: Shared, mask: int) -> int:
 
 
 def simplified(shared: Shared, policy: str) -> Shared:
-    """The same shared part, forgetting differences that can no longer have an effect."""
+    """The same shared part, which forgets differences that can no longer have an effect."""
     logins = list(shared.logins)
     pairs = []
     for pair in shared.pairs:
@@ -204,7 +204,7 @@ def entombed(shared: Shared) -> int:
 
 
 def held_by(process: Process) -> int:
-    """Bits of the pairs that the process still refers to, and that are not forgotten."""
+    """Bits of the pairs that are not forgotten because the process still refers to them."""
     mask = 1 << process.record if process.record >= 0 else 0
     return mask | (1 << process.pair if process.pair >= 0 else 0)
 
@@ -220,7 +220,7 @@ def renumbering(mask: int, count: int) -> tuple[int, ...]:
 
 
 def compacted(shared: Shared, numbers: Sequence[int]) -> Shared:
-    """`shared`, forgetting the pairs that have no new number."""
+    """`shared`, which forgets the pairs that have no new number."""
     pairs = []
     for number, pair in enumerate(shared.pairs):
         if numbers[number] >= 0:

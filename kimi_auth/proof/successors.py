@@ -38,7 +38,7 @@ def _unknown(config: Config, shared: Shared, process: Process) -> Iterable[Effec
 
 
 class Successor(NamedTuple):
-    """A move, and what it leads to: the world and the process that moved (None: no process did), a sentence about it, the
+    """A move and its successor: the world and the process that moved (None: no process did), a sentence about it, the
     rules that it breaks, and the numbers of the edges that are walked."""
 
     kind: int

@@ -76,7 +76,7 @@ class Verdict(NamedTuple):
 
 
 def unknown_to(machines: Library) -> list[str]:
-    """For a verdict: the machines that the worlds need and that are missing from `machines`."""
+    """The machines that the worlds of a verdict need and that are missing from `machines`."""
     return sorted({scenario.machine for scenario in SCENARIOS} - set(machines))
 
 
@@ -127,7 +127,7 @@ def verdicts(machines: Library, worlds: Iterable[str], pool: Pool) -> Iterator[V
 
 
 def visit(data: Data, name: str) -> Report | None:
-    """The verdict on the world of that name, visited. None: it has too many states."""
+    """The verdict on a visit to the world of that name. None: it has too many states."""
     return visit_config(data, {**FAST, **WORLDS}[name])
 
 

@@ -53,7 +53,7 @@ class Walkable:
     moves: list[list[tuple[int, int]]] = field(default_factory=list)
 
     def data(self) -> dict[str, Any]:
-        """For the player, as JSON. States and moves are flat lists; the values of a disk are numbers into `VALUES`."""
+        """The player's data, as JSON. States and moves are flat lists; the values of a disk are numbers into `VALUES`."""
         return {
             "columns": list(COLUMNS),
             "on disk": len(ON_DISK),
@@ -108,7 +108,7 @@ def _label(world: World, move: ToldMove) -> Label:
 
 
 def _merged(views: list[tuple[str, Disk]], moves: list[list[tuple[Label, int]]]) -> Walkable:
-    """For the player: the coarsest merging under which equal states of the one process look alike and have equal moves."""
+    """The coarsest merging for the player under which equal states of the one process look alike and have equal moves."""
     ids: dict[object, int] = {}
     classes = [ids.setdefault(view, len(ids)) for view in views]
     count = 0
@@ -167,7 +167,7 @@ def _left_by_deaths(world: Walkable, states: Iterable[int]) -> dict[str, dict[st
 
 
 def gates(world: Walkable) -> list[str]:
-    """For the player of one process: the edges without which it sends no refresh token a second time, but still a first time."""
+    """The edges in the player without which its one process sends no refresh token a second time, but still a first time."""
     again = [
         (state, target)
         for state, moves in enumerate(world.moves)

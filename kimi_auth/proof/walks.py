@@ -56,8 +56,8 @@ def walks(machines: Library, checker: Mapping[str, Any], world: Walkable | None 
 
 
 def unspent(machines: Library) -> list[str]:
-    """For `walks.json`: the edges after which a refresh token that was sent counts as not sent: `exchange`'s
-    outcomes that say so."""
+    """The edges in `walks.json` after which a refresh token that was sent counts as not sent: the outcomes of
+    `exchange` that say so."""
     config = QUIET._replace(processes=1, all_answers=True)
     beginning = environment.beginning(config)
     sent = beginning._replace(pairs=(beginning.pairs[0]._replace(sent=1), *beginning.pairs[1:]))
@@ -73,7 +73,7 @@ def unspent(machines: Library) -> list[str]:
 
 
 def behind_lints(machines: Library) -> dict[str, dict[str, list[str]]]:
-    """For `walks.json`, by edge and scenario: the states that the lints forbid the edge to lead to, and that the scenario
+    """The states, by edge and scenario of `walks.json`, that the lints forbid the edge to lead to and that the scenario
     notices, too.
 
     A machine that a lint refuses is never explored, so that no rule of the checker can be asked. Scenarios are walked.
@@ -111,7 +111,7 @@ def stories(machines: Library, rows: Iterable[Mapping[str, Any]]) -> Iterator[di
 
 
 def counterexample(name: str, world: World, rule: str, course: Sequence[str]) -> dict[str, Any]:
-    """For `walks.json`: the story of a rule that breaks in the `world` of that name."""
+    """The story in `walks.json` of a rule that breaks in the `world` of that name."""
     return story(name, rule, replayed(world, course))
 
 

@@ -61,7 +61,7 @@ class Pool:
             self._idle.append(worker)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
-        """Has a worker run `fn` with these arguments, the next one that is free: its task."""
+        """Has the next worker that is free run `fn` with these arguments, and returns the task."""
         task = Task[T](self, partial(fn, *args, **kwargs))
         self._waiting.append(task)
         self._send()

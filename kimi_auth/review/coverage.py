@@ -45,7 +45,7 @@ def condense(machines: Mapping[str, Machine], report: Mapping[str, Any]) -> dict
 
 
 def only_checked(page_data: PageData, machines: Mapping[str, Machine]) -> dict[Edge, int]:
-    """For coverage without tests, the edges that the checker reached, each with the fewest processes that it takes."""
+    """The edges that the checker reached, as coverage without tests, each with the fewest processes that it takes."""
     found: dict[Edge, int] = {}
     checked = page_data.checked(machines)
     by_name = {

@@ -176,7 +176,7 @@ def _edges(old: Machine, new: Machine, name: str, one: State, other: State) -> I
 
 
 def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
-    """For a changed `event` of the state `name`: the shortest sequence that takes it, and on to where it is observable.
+    """The shortest sequence that takes a changed `event` of the state `name`, and on to where it is observable.
 
     If the two revisions never meet in `name`, they differ before it: that difference is the witness.
     """
@@ -191,7 +191,7 @@ def _after(old: Machine, new: Machine, name: str, event: str) -> Witness | None:
 
 
 def _from_pair(old: Machine, new: Machine, pairs: set[Pair]) -> Witness | None:
-    """For a change at `pairs` of states: the shortest sequence to one of them, and on to where it is observable.
+    """The shortest sequence to a change at one of `pairs` of states, and on to where it is observable.
 
     If no walk leads to such a pair, the revisions differ before it: that difference is the witness.
     """

@@ -42,7 +42,7 @@ def disagreement(before: Machine, after: Machine, start: Pair | None = None) -> 
 
 
 def way_to(before: Machine, after: Machine, goals: set[Pair]) -> tuple[tuple[str, ...], Pair] | None:
-    """For two machines, the shortest sequence of outcomes that takes both, side by side, to a pair of `goals`, and that pair."""
+    """The shortest sequence of outcomes that takes two machines, side by side, to a pair of `goals`, and that pair."""
     for pair, path in _side_by_side(before, after, (before.initial, after.initial)):
         if pair in goals:
             return path, pair
@@ -60,8 +60,8 @@ def observed(machine: Machine, name: str) -> str:
 
 
 def goes(target: str | None) -> str:
-    """For machines that do not behave alike: where an outcome leads, None for one that the state does not declare: the walk
-    ends with an error there."""
+    """Where an outcome leads in machines that may not behave alike; None for one that the state does not declare: the
+    walk ends with an error there."""
     return f"goes to {target}" if target else "is no declared outcome"
 
 

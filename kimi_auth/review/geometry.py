@@ -66,7 +66,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Layout:
-        """Where the parts are: the inverse of `data`. Raises KeyError, TypeError or ValueError for anything else."""
+        """Where the parts are, as the inverse of `data`. Raises KeyError, TypeError or ValueError for anything else."""
         width, height = data["size"]
         return cls(
             width,

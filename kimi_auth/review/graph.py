@@ -104,7 +104,7 @@ def graph_of(machine: Machine, *, framed: bool = True) -> Graph:
 
 
 def bundles(state: State) -> dict[str, tuple[str, ...]]:
-    """Of the bundled arrows: target -> the outcomes that lead to it, both in file order."""
+    """The bundled arrows of a state: target -> the outcomes that lead to it, both in file order."""
     found: dict[str, tuple[str, ...]] = {}
     for event, target in state.on.items():
         found[target] = (*found.get(target, ()), event)
@@ -122,7 +122,7 @@ def state_lines(name: str, state: State) -> tuple[str, ...]:
 
 
 def text_width(letters: int, size_px: int) -> int:
-    """For the size of a graph's box: the width in whole pixels of monospaced text."""
+    """The width in whole pixels of monospaced text, which gives a graph's box its size."""
     return math.ceil(letters * size_px * EM)
 
 
@@ -139,7 +139,7 @@ def _frame(boxes: list[Box], states: tuple[str, ...]) -> Frame:
 
 
 def _alike(machine: Machine) -> list[tuple[str, ...]]:
-    """Frames: groups of two or more rest states with the same events; none of the events leads back into its own group."""
+    """The groups for frames: two or more rest states with the same events, none of which leads back into its own group."""
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, state in machine.states.items():
         if state.is_rest and state.on:

@@ -121,7 +121,8 @@ def _edges(addresses: Iterable[str]) -> str:
 
 
 def _of_a_proxy(machines: Mapping[str, Machine], page_data: PageData) -> Iterator[str]:
-    """For a question: of each endpoint the row at which a proxy's 403 page ends, then that of one that does not connect."""
+    """The rows for a question: of each endpoint the one where a proxy's 403 page ends, then that of one that does not
+    connect."""
     for begins, fits in (
         ("A page instead of an answer.", _is_a_page),
         ("<br>No tunnel, because the proxy answers CONNECT with a 403 (ProxyError).", _is_no_tunnel),

@@ -92,7 +92,7 @@ def _outcome(address: str, event: str) -> str:
 
 
 def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: Mapping[Edge, int]) -> str:
-    """Of a transition in its table: how often it was walked; unfolded, by which tests. The list has an address of its own."""
+    """How often a transition in the table was walked; unfolded, by which tests. The list has an address of its own."""
     if tests is None:
         return '<span class="muted">not measured</span>'
     found = tests[edge]
@@ -106,7 +106,7 @@ def _walks(edge: Edge, tests: Mapping[Edge, Mapping[str, int]] | None, checked: 
 
 
 def _noticed(edge: Edge, killers: Killers, behind: Killers) -> str:
-    """Of a transition: what notices that it leads to another state, with its address; behind a lint the scenario, too."""
+    """What notices that a transition leads to another state, with its address; behind a lint the scenario, too."""
     by = killers.get(str(edge), {})
     if not by:
         return ""

@@ -60,14 +60,14 @@ def table(
 
 
 def figure(picture: str, label: str) -> str:
-    """A part of the page: a picture that scrolls in its own frame; `label` is spoken."""
+    """A picture as a part of the page, which scrolls in its own frame; `label` is spoken."""
     return (
         f'<figure><div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}">{picture}</div></figure>\n'
     )
 
 
 def link(address: str, content: str = "") -> str:
-    """A part of a section: a link to an address of this page; by default the sign that stands in each row, to be copied."""
+    """A link in a section to an address of this page; by default the sign that stands in each row, to be copied."""
     return (
         f'<a href="#{escape(address)}">{content}</a>'
         if content
@@ -76,14 +76,14 @@ def link(address: str, content: str = "") -> str:
 
 
 def led(machines: Mapping[str, Machine], address: str, outcome: str) -> str:
-    """A part of the page: a link to the edge that an outcome takes in the state at `address`: from where to where."""
+    """A link, as a part of the page, to the edge that an outcome takes in the state at `address`: from where to where."""
     name, _, state = address.partition(".")
     target = machines[name].states[state].on[outcome]
     return link(f"{address}.{outcome}", f"{escape(address)} → {escape(target)}")
 
 
 def prose(text: str) -> str:
-    """Prose: a sentence as HTML; text in backquotes is code."""
+    """A sentence of prose as HTML; text in backquotes is code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
@@ -93,12 +93,12 @@ def mono(text: str) -> str:
 
 
 def number(value: object) -> str:
-    """For a table: a count, in groups of three digits."""
+    """A count in a table, in groups of three digits."""
     return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else escape(str(value))
 
 
 def identifier(text: str) -> str:
-    """For the sections of the page: `text` as a part of the address of one."""
+    """`text` as a part of the address of a section of the page."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -119,7 +119,7 @@ def work(state: State) -> str:
 
 
 def states_of(outcomes: set[str], machines: Mapping[str, Machine]) -> list[str]:
-    """For links in any section of the page: the states whose activity has all of these outcomes."""
+    """The states whose activity has all of these outcomes, as a section of the page links to them."""
     return [
         f"{name}.{state}"
         for name, machine in machines.items()

@@ -109,7 +109,7 @@ def _invariants(checked: Figures, left: Figures, mutated: Figures) -> Iterator[s
 
 
 def _killed(killer: str, mutated: Figures) -> str:
-    """Of the figures: the mutants that `killer` finds: how many, and where they are listed, which."""
+    """The figures of the mutants that `killer` finds: how many, and where they are listed, which."""
     lines = [
         f"<li>{escape(edge)}, led to {', '.join(map(mono, by[killer]))}</li>"
         for edge, by in mutated.get("killers", {}).items()

@@ -118,7 +118,7 @@ def _middle(rect: Rect) -> int:
 
 
 def _lanes(spans: Iterable[tuple[int, int, int]]) -> dict[int, int]:
-    """Of a layout: a lane for each `(number, top, bottom)`, the short ones inside; spans that share one do not touch."""
+    """A lane of the layout for each `(number, top, bottom)`, the short ones inside; spans that share one do not touch."""
     taken: list[list[tuple[int, int]]] = []
     lanes: dict[int, int] = {}
     for number, top, bottom in sorted(spans, key=lambda span: (span[2] - span[1], span[0])):

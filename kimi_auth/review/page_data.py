@@ -59,7 +59,8 @@ class PageData:
     others: _Json = field(default_factory=_empty)
 
     def hook_rows(self, machine: Machine) -> list[tuple[str, ...]]:
-        """From the file beside the pages: by activity of `machine` its name, and its hook's values by `HOOK_COLUMNS`, if any."""
+        """The activities of `machine` from the file beside the pages, each as its name and its hook's values by
+        `HOOK_COLUMNS`. Empty if no hook is described."""
         described = self.hooks.get(machine.name, {})
         activities = dict.fromkeys(state.activity for state in machine.states.values() if state.activity)
         return [
@@ -69,7 +70,7 @@ class PageData:
         ]
 
     def tests(self, machine: Machine) -> Mapping[Edge, Mapping[str, int]] | None:
-        """From the file beside the pages: how often each test walked an edge. None if that was not measured on this machine."""
+        """How often each test walked an edge, from the file beside the pages; None if not measured on this machine."""
         measured = self.coverage.get(machine.name)
         if not measured or measured["digest"] != digest(machine):
             return None
@@ -80,26 +81,26 @@ class PageData:
         }
 
     def checked(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """From the file beside the pages: the checker's figures, if they are about exactly these machines."""
+        """The checker's figures from the file beside the pages, if they are about exactly these machines."""
         return self.checker if self.checker.get("machines") == digest(machines) else None
 
     def compared(self, machines: Mapping[str, Machine]) -> _Json:
-        """From the file beside the pages: other checkers' verdicts, if they are about exactly these machines; else empty."""
+        """Other checkers' verdicts from the file beside the pages, if about exactly these machines; else empty."""
         current = [each for each in (self.spin, self.others) if each.get("machines") == digest(machines)]
         tables = ("worlds", "ablations", "simulated")
         merged: dict[str, Any] = {name: [row for each in current for row in each.get(name, ())] for name in tables}
         return merged | {"not_compared": self.spin.get("not_compared", {})} if current else {}
 
     def mutated(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """From the file beside the pages: the figures of the mutations, if they are about exactly these machines."""
+        """The figures of the mutations from the file beside the pages, if they are about exactly these machines."""
         return self.mutation if self.mutation.get("machines") == digest(machines) else None
 
     def proved(self, machines: Mapping[str, Machine]) -> _Json:
-        """From the file beside the pages: the proved revision, if it has exactly these machines and was recorded; else empty."""
+        """The proved revision from the file beside the pages, if recorded and with exactly these machines; else empty."""
         return self.revision if self.revision.get("machines") == digest(machines) and "commit" in self.revision else {}
 
     def played(self, machines: Mapping[str, Machine]) -> _Json | None:
-        """From the file beside the pages: the walks to play, if they are about exactly these machines."""
+        """The walks to play from the file beside the pages, if they are about exactly these machines."""
         return self.walks if self.walks.get("machines") == digest(machines) else None
 
 

@@ -37,7 +37,7 @@ def embedded(data: Mapping[str, Any]) -> str:
 
 
 def walk_story(walk: Walk, number: int = 1) -> dict[str, Any]:
-    """For the player: a recorded walk as a story; it knows no disk."""
+    """A recorded walk as a story for the player; it knows no disk."""
     frames: list[dict[str, Any]] = [{"text": f"recorded from {walk.began} on", "edges": [], "at": {"": ""}}]
     for traced, since_s in zip(walk.traced, walk.since_s, strict=True):
         frames.append(

@@ -168,7 +168,7 @@ def _state(name: str, state: State, box: Box, rect: Rect, overlay: Overlay, link
 
 
 def label_rect(arrow: Arrow, room: Rect, overlay: Overlay = NO_OVERLAY) -> Rect:
-    """In SVG: the label of an arrow: in the middle of its room, as wide as its outcomes and notes are."""
+    """The label of an arrow in SVG: in the middle of its room, as wide as its outcomes and notes are."""
     width = text_width(max(len(f"{event} {note}".strip()) for event, _, note in _noted(arrow, overlay)), LINE_PX) + 8
     return Rect(room.x + (room.width - width) // 2, room.y, width, room.height)
 
@@ -236,7 +236,7 @@ _GRAVEST = ("unwalked", "changed", "added", "traced", "checker", "walked")
 
 
 def line(points: tuple[Point, ...]) -> str:
-    """In SVG: a line through the points with round corners, and its tip."""
+    """A line in SVG through the points with round corners, and its tip."""
     points = tuple(point for number, point in enumerate(points) if number == 0 or point != points[number - 1])
     path = f"M{points[0][0]} {points[0][1]}"
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):

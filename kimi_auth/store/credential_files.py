@@ -74,7 +74,8 @@ class CredentialFiles(NamedTuple):
         return Snapshot("present", stamp_of(found.stat), token, fingerprint(token))
 
     def why_fixed(self) -> StorageError | None:
-        """Of the credential's files: why the record cannot be replaced, so its refresh token must not be spent; None if it can."""
+        """Why the record of the credential's files cannot be replaced, so that its refresh token must not be spent;
+        None if it can."""
         try:
             medium.refuse_fixed(self.record)
         except StorageError as problem:
@@ -96,7 +97,7 @@ class CredentialFiles(NamedTuple):
         return claims.decode_meetings(self._read(self.beside(f"{checked(fp)}.met")) or b"")
 
     def claims_on(self, fp: str) -> list[tuple[files.Location, claims.Found]]:
-        """The files of claims: that on pair `fp`, then the one that is replacing it, and so on; the last one counts."""
+        """The claim on pair `fp`, read from its file, then the one that is replacing it, and so on; the last one counts."""
         place, chain = self.claim(fp), list[tuple[files.Location, claims.Found]]()
         while len(chain) < TAKEN_OVER_MAX and (data := self._read(place)) is not None:
             found = claims.parse(data, fp)
@@ -108,14 +109,14 @@ class CredentialFiles(NamedTuple):
         return chain
 
     def peek(self, fp: str, me: Callable[[], Owner], boottime_s: float) -> Claim:
-        """Of the credential's files, reads those of the claim on pair `fp`: its meaning to the process `me`."""
+        """The meaning to the process `me` of the claim on pair `fp`, read from the credential's files."""
         chain = self.claims_on(fp)
         if not chain:
             return Claim("none", fp)
         return claims.classify(chain[-1][1], self.meetings(fp), me(), boottime_s)
 
     def staged(self) -> Claim | None:
-        """Of the files beside the record: the newest complete answer, for any pair; None if there is none. It is the
+        """The newest complete answer in the files beside the record, for any pair; None if there is none. It is the
         login where the record is another program's tombstone: that program's refusal came of the rotation that brought
         the answer."""
         claim = re.compile(re.escape(name_of(self.record.path)) + r"\.([0-9a-f]{16})\.next")
@@ -135,7 +136,7 @@ class CredentialFiles(NamedTuple):
 
     @staticmethod
     def _read(place: files.Location) -> bytes | None:
-        """In the directory that was walked to: the content of a sidecar, None if it does not exist, b"" if it cannot be read."""
+        """The content of a sidecar in the directory that was walked to; None without one, b"" if it cannot be read."""
         try:
             found = medium.read_bounded(place, RECORD_FILE_MAX_BYTES)
         except StorageError:
@@ -157,7 +158,7 @@ class CredentialFiles(NamedTuple):
             medium.write_durably(self.beside(f"{claim.fp}.met"), claims.encode_meetings(noted))
 
     def take_over(self, claim: Claim, mine: claims.Header) -> None:
-        """In its file the claim `mine` replaces `claim`. Raises StorageError in every process but the first, and for another claim."""
+        """Replaces `claim` in its file by `mine`. Raises StorageError in every process but the first, and for another claim."""
         place, taking = self.claim(claim.fp), self.beside(f"{checked(claim.fp)}.{checked(claim.nonce)}.next")
         # O_EXCL on a name that contains the old nonce: exactly one process takes this claim over, even without a lock.
         is_first = medium.create_durably(taking, claims.unfinished(mine), allocate=claims.ALLOCATE)

@@ -246,7 +246,7 @@ class FileStore(FileReader):
             yield self._folder_at(place)
 
     def _write(self, ending: str, data: bytes | None) -> None:
-        """Replaces one of kimi-auth's sidecars beside the record, under the lock; None removes it."""
+        """Replaces kimi-auth's sidecar with that ending, beside the record and under the lock; None removes it."""
         self._need_lock()
         with self._opened(tr("cannot write beside {path}")) as folder:
             if data is None:
@@ -255,7 +255,7 @@ class FileStore(FileReader):
                 medium.write_durably(folder.beside(ending), data)
 
     def _install(self, token: Token) -> None:
-        """In its file `token` replaces the record, whichever it is; a corrupt one is set aside."""
+        """Replaces the record in its file by `token`, whichever it is; a corrupt one is set aside."""
         self._need_lock().check_peer()
         data = self._layout.encode(token)
         problem = self.read().problem
@@ -279,8 +279,8 @@ class FileStore(FileReader):
         return claim
 
     def _close_claims(self) -> None:
-        """Closes the unfinished claims' sidecars of this hold, so that the next process recovers at once. If that
-        fails, it waits."""
+        """Closes the sidecars of the claims that this hold left unfinished, so that the next process recovers at once.
+        If that fails, it waits."""
         with self._folder() as folder:
             for claim in self._mine:
                 for place, found in folder.claims_on(claim.fp):

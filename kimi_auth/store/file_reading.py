@@ -58,7 +58,8 @@ class FileReader:
         """A reader of files reads nothing ahead: every read is of the disk."""
 
     def examine(self) -> Iterator[Finding]:
-        """Reads the credential's file, and finds why the record cannot be read and who may read it. No record yields nothing."""
+        """Finds what keeps a reader from the credential's file, and whether only its owner may read it. No record
+        yields nothing."""
         path = self.target
         problem = self.read().problem
         try:

@@ -89,7 +89,7 @@ class Hold:
         self.check_peer()
 
     def check_peer(self) -> None:
-        """For the holder of the credential's lock: raises LockLost if another program's lock, held too, was taken away."""
+        """Raises LockLost, for the holder of the credential's lock, if another program's lock, held too, was taken away."""
         if self.peer is not None:
             self.peer.check()
 

@@ -55,8 +55,8 @@ def doing(failure: Sentence, path: Path, kind: type[StorageError] = StoreUnwrita
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """For a read of the disk: raises CorruptCredential for a non-file or too large a file, StorageError for a file that
-    cannot be read or belongs to another user."""
+    """Turns a failed read of the disk into CorruptCredential, for a non-file or too large a file, or StorageError, for
+    a file that cannot be read or belongs to another user."""
     try:
         yield
     except (files.NotAFile, files.TooLarge) as error:

@@ -22,7 +22,7 @@ PATIENCE_S = 31.0
 
 
 def rename(source: FileStore, target: FileStore) -> str:
-    """Renames in files: the login of `source` is that of `target` from now on; returns the fingerprint of its pair.
+    """Renames a login in files: that of `source` is that of `target` from now on; returns the fingerprint of its pair.
 
     Both lie in one directory. Nothing is sent, and no pair is read by a renewal meanwhile: both locks are held. Raises
     NotSignedIn, ConfigError for a target with a login, CredentialLocked, and StorageError, also where a renewal has been begun

@@ -1,4 +1,4 @@
-"""For the tests of programs that use kimi-auth: servers, a store in memory, and the clock that they share.
+"""Tools for the tests of programs that use kimi-auth: servers, a store in memory, and the clock that they share.
 
 `SimulatedServer` needs no network; `Emulator` (extra `emulator`) is a server on a loopback port. Every name is loaded when it
 is first used. Under pytest the fixtures `kimi_login`, `kimi_clock` and `kimi_emulator` are there without an import.

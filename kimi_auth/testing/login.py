@@ -29,14 +29,14 @@ class Login:
         self.sign_in()
 
     def sign_in(self) -> None:
-        """For a test: a new login replaces the stored one."""
+        """Signs in for a test: a new login replaces the stored one."""
         given = self.server.issue()
         ends_at_s = self.clock.wall_s() + self._access_ttl_s
         with self._store.locked(None):
             self._store.put(Token(given.access_token, given.refresh_token or "", ends_at_s, self._access_ttl_s))
 
     def expire(self) -> None:
-        """For a test: the stored access token ends now; the next call renews it."""
+        """Expires the stored access token for a test: it ends now, and the next call renews it."""
         token = self._store.read().token
         if token is not None:
             with self._store.locked(None):
@@ -45,11 +45,11 @@ class Login:
                 )
 
     def revoke(self) -> None:
-        """For a test: the person ends every login at the server: the API answers 401, and no renewal succeeds."""
+        """Ends every login at the server, as the person of a test would: the API answers 401, and no renewal succeeds."""
         self.server.end_logins()
 
     def sign_out(self) -> None:
-        """For a test: the login is gone from this machine: NotSignedIn."""
+        """Removes the login of a test from this machine: the next call raises NotSignedIn."""
         with self._store.locked(None):
             self._store.sign_out(self.clock.wall_s())
 
@@ -77,10 +77,10 @@ class StaticTokens:
         return self._token
 
     async def rejected(self, bearer: str) -> str | None:
-        """The token source that only gives one token has no other: None."""
+        """None: a token source that only gives one token has no other."""
         return self.rejected_sync(bearer)
 
     def rejected_sync(self, bearer: str) -> str | None:
-        """The token source that only gives one token has no other: None."""
+        """None: a token source that only gives one token has no other."""
         self.rejections.append(bearer)
         return None

@@ -86,11 +86,11 @@ class SimulatedServer:
             self._faults.setdefault(request, deque()).append((answer, processed))
 
     def issue(self) -> Grant:
-        """In this server: starts a new login without the device flow and returns its first pair."""
+        """Starts a new login in this server without the device flow and returns its first pair."""
         return self.state.issue()
 
     def end_logins(self) -> None:
-        """In this server every login so far ends, as if the person had signed out everywhere."""
+        """Ends every login so far in this server, as if the person had signed out everywhere."""
         self.state.revoke_family()
 
     def is_live(self, access_token: str) -> bool:

@@ -92,8 +92,8 @@ def model_without(ablation: Ablation, machines: Library) -> Exported:
 
 
 def compared_ablation(machines: Library, ablation: Ablation) -> list[Row]:
-    """Compared: the shortest counterexample to each rule that breaks without that part; a whole visit by both where
-    none does. Raises NotExportable, and SpinFailed where spin finds none."""
+    """Compares both checkers without that part: the shortest counterexample to each rule that breaks; a whole visit by
+    both where none does. Raises NotExportable, and SpinFailed where spin finds none."""
     model = model_without(ablation, machines)
     ours = without(ablation, machines)
     rules = sorted(ablation.breaks - OF_ONE_CHECKER) or sorted(ours.stories.keys() - OF_ONE_CHECKER)

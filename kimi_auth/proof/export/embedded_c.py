@@ -37,7 +37,7 @@ OWNERS = {NO_CLAIM: "UNCLAIMED", GONE: "GONE", CLOSED: "CLOSED"}
 
 
 def rule_number(rule: str) -> int:
-    """In C, the number by which the model knows a rule: spin is asked for one with `-DWANTED=number`."""
+    """The number by which the C model knows a rule: spin is asked for one with `-DWANTED=number`."""
     return [*RULES, IMPOSSIBLE].index(rule) + 1
 
 
@@ -78,8 +78,8 @@ class Embedded:
     # --- relations ----------------------------------------------------------------------------------------------------
 
     def functions(self) -> Iterator[list[str]]:
-        """In C, a function for each relation. With `c` below 0 it counts the moves; else it makes move `c` and returns
-        what comes next."""
+        """A C function for each relation. With `c` below 0 it counts the moves; else it makes move `c` and returns what
+        comes next."""
         yield ["static int broke;", "static const char *rule_wanted, *story_told;"]
         yield [
             "static void breaks(int rule) {",
@@ -92,7 +92,7 @@ class Embedded:
             yield from self._function(relation.name, relation.node)
 
     def _function(self, name: str, node: Node) -> Iterator[list[str]]:
-        """In C, the function of a tree, after those of its large parts: spin takes no more than 64 KiB in one piece."""
+        """The C function of a tree, after those of its large parts: spin takes no more than 64 KiB in one piece."""
         parts: dict[int, list[str]] = {}
         apart: list[list[str]] = []
 

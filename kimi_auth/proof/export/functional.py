@@ -25,7 +25,7 @@ ME = tuple(name for name in Process._fields if name != "location")
 
 
 def bits(number: int) -> tuple[int, ...]:
-    """For an expression of a set: the numbers of the bits that are set."""
+    """The elements that the expression of a set lists: the numbers of the bits that are set."""
     return tuple(bit for bit in range(number.bit_length()) if number >> bit & 1)
 
 
@@ -192,7 +192,7 @@ class Writer(ABC):
 
 
 def _uses(root: Node) -> dict[int, int]:
-    """For an expression that names what it uses twice: how often each tree stands in `root`, by identity."""
+    """How often each tree stands in `root`, by identity: the expression names what it uses twice."""
     uses: dict[int, int] = {}
     ahead = [root]
     while ahead:

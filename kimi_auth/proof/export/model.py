@@ -170,7 +170,7 @@ def _of_beginning(config: Config, pairs: int, state: str, event: str) -> Node:
 
 @cache
 def _of_environment(config: Config, pairs: int) -> tuple[Node, tuple[Node, ...], Node]:
-    """For the exported model: new logins, the moves around, and what a kill leaves."""
+    """The relations of the exported model for new logins, for the moves around, and for what a kill leaves."""
     domains = domains_of(config, pairs)
 
     def logins(shared: Shared, process: Process) -> tuple[Move, ...]:
@@ -244,7 +244,7 @@ def _cancelled(
 
 
 def _around(domains: Domains, config: Config) -> Iterable[Node]:
-    """For the exported model: the moves of the environment, without those that this world never has."""
+    """The moves of the environment in the exported model, without those that this world never has."""
     found: list[Callable[[Config, Shared], Iterable[environment.EnvironmentMove]]] = list(environment.OF_THE_WORLD)
     for number in range(domains.pairs):
         found += [partial(_numbered, move, number) for move in environment.OF_A_PAIR]

@@ -164,7 +164,7 @@ class _Pairs(tuple[Pair, ...]):
 
 
 def resolve(value: object) -> Any:
-    """In a relation, the value itself; a field without a value is read."""
+    """The value itself, as a relation takes it; a field without a value is read."""
     return value.value if isinstance(value, Symbolic) else value
 
 

@@ -115,7 +115,7 @@ class Address:
         )
 
     def setting(self, name: str, variable: str) -> str:
-        """An address's parameter of libpq's, or the variable that stands for it; "" for neither. Not for passwords."""
+        """A parameter of libpq's in an address, or the variable that stands for it; "" for neither. Not for passwords."""
         return str(self.parameters.get(name) or os.environ.get(variable, ""))
 
     @property
@@ -128,7 +128,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """Of an address, names the database in a file's name: equal for equal hosts and names, whatever the password is."""
+        """Names an address's database in a file's name: equal for equal hosts and names, whatever the password is."""
         from hashlib import sha256
 
         ports = str(self.parameters.get("port", ""))

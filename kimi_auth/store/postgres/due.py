@@ -202,7 +202,7 @@ class DueRows:
         return Claim("renewed", claim.fp, owner=self.me.text, nonce=str(mine["nonce"])) if done else None
 
     def commit(self, taken: Taken, fp: str, token: Token) -> Row | None:
-        """For a worker's row: the answer to pair `fp` becomes the pair; None if another pair, or none, is there."""
+        """Commits the answer to pair `fp` in a worker's row as the pair; None if another pair, or none, is there."""
         params = encode_token(token, self._line.clock.wall_s(), taken.key, self.cipher) | {
             "fp": fp,
             "empty": formats.EMPTY_FP,
@@ -216,7 +216,7 @@ class DueRows:
         return row
 
     def look(self, key: str) -> Row:
-        """Of the table's due rows: one that this worker has taken, as it is now. Raises StorageError."""
+        """The table's due row `key`, which this worker has taken, as it is now. Raises StorageError."""
         (found,) = self._line.ask(sql.LOOK, {"key": key})
         return _row(found)
 
@@ -244,7 +244,7 @@ class DueRows:
             self._line.ask(sql.TELL, {"message": f"{taken.key} {rows[0]['generation']}"})
 
     def spill(self, key: str) -> Spill:
-        """For a row that was due: what this host keeps of it."""
+        """The spill of a row that was due: what this host keeps of it."""
         return Spill(self._folder, self.address, key, self.cipher)
 
     def close(self) -> None:

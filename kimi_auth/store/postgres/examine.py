@@ -67,8 +67,8 @@ def examine(line: Line, key: str, spill: Spill, cipher: Cipher, keys_used: str) 
 
 
 def _measured(line: Line) -> tuple[float, float]:
-    """To tell how fast: the shortest of some round trips, and how far the database's clock is ahead of this host's, by
-    that one. Raises StorageError."""
+    """How fast the database answers: the shortest of some round trips, and how far its clock is ahead of this host's,
+    by that one. Raises StorageError."""
     trips = []
     for _ in range(ROUND_TRIPS):
         began_s, wall_s = time.monotonic(), time.time()
@@ -79,7 +79,7 @@ def _measured(line: Line) -> tuple[float, float]:
 
 
 def _incarnation(found: dict[str, Any]) -> Iterator[Finding]:
-    """A finding: which life of the database this is; after a restart or a failover, waits of before count no more."""
+    """The finding on which life of the database this is: after a restart or a failover, waits of before count no more."""
     _, timeline, began = (*str(found["incarnation"]).split("/"), "", "")[:3]
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(began or 0)))
     if timeline == "standby":
@@ -90,7 +90,8 @@ def _incarnation(found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _generation(line: Line, key: str, spill: Spill) -> Iterator[Finding]:
-    """A finding: whether the row is the newest that this host has seen; after a restored backup or a failover it may not be."""
+    """The finding on whether the row is the newest that this host has seen: after a restored backup or a failover it
+    may not be."""
     place = line.place(key)
     row = place.row
     if row is None or not row.seen.generation:
@@ -147,7 +148,7 @@ def _room(line: Line, found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _left(found: dict[str, Any]) -> list[int]:
-    """Findings: how many connections each limit leaves, in the order of `LIMITS`. A limit of -1 is none."""
+    """The findings on how many connections each limit leaves, in the order of `LIMITS`. A limit of -1 is none."""
     limits = (
         (found["connections_max"], found["connections"]),
         (found["role_limit"], found["role_connections"]),
@@ -166,7 +167,8 @@ def _secrets(found: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _encryption(cipher: Cipher, used: list[dict[str, Any]]) -> Finding:
-    """A finding: which keys write, how many tokens they have not written, and whether each that is needed is here."""
+    """The finding on which keys write, how many tokens of the table they have not written, and whether each that is
+    needed is here."""
     here = {"access": cipher.ids("access"), "refresh": cipher.ids("refresh")}
     missing = sorted({one["id"] for one in used if one["id"] and one["id"] not in here[one["part"]]})
     if missing:

@@ -145,8 +145,8 @@ def slice_s(waited_s: float) -> float:
 
 
 def _rest(place: Place, began_s: float, until_s: float, give_up: Callable[[], bool] | None) -> bool:
-    """Between two tries for the row's lock: waits until the row changes or it is time to look again. True if the caller
-    gives up."""
+    """Waits, between two tries for the row's lock, until the row changes or it is time to look again. True if the
+    caller gives up."""
     seen = place.row
     pause_s = LOOK_S if place.line.is_listening() else LOOK_S * (0.3 + 0.4 * random.random())  # noqa: S311 - no secret
     again_s = min(until_s, time.monotonic() + pause_s)

@@ -92,7 +92,7 @@ class Line:
         self.is_busy, self.live, self._again_at_s = False, 0, 0.0
 
     def place(self, key: str) -> Place:
-        """Over this line: what this process knows of the row `key`."""
+        """The row `key`, as far as this process knows it over this line."""
         with self._lock:
             if (place := self._places.get(key)) is None:
                 place = self._places[key] = Place(key, self)
@@ -104,8 +104,8 @@ class Line:
         return self.live > 0 and (busy_since_s is None or time.monotonic() - busy_since_s < 1.0)
 
     def ask(self, statement: str, params: Params, patience_s: float = ASK_S) -> list[dict[str, Any]]:
-        """Over the line: the rows of a statement of `sql`. Raises StorageError, transient where the database cannot be
-        reached within `patience_s` seconds; the statement may still be carried out then."""
+        """The rows of a statement of `sql`, asked for over the line. Raises StorageError, transient where the database
+        cannot be reached within `patience_s` seconds; the statement may still be carried out then."""
         job = _Job(statement, params)
         self._put(job)
         until_s = time.monotonic() + patience_s
@@ -140,7 +140,7 @@ class Line:
             thread.join(1.0)
 
     def forked(self) -> None:
-        """In a forked child: nothing of the parent's line and its thread is used or ended."""
+        """Drops the parent's line in a forked child: nothing of it or of its thread is used or ended."""
         if self._session is not None:
             _inherited.append(self._session)
         for end in self._wake:

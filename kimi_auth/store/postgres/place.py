@@ -81,7 +81,7 @@ class Place:
         self.forget_threads()
 
     def forget_threads(self) -> None:
-        """For a known row after a fork: a thread that the child does not have may hold its locks."""
+        """Gives a known row new locks after a fork: a thread that the child does not have may hold the old ones."""
         self.lock = threading.Lock()
         self.thread = 0
         self.changed: threading.Condition = threading.Condition()

@@ -47,7 +47,7 @@ class PostgresReader(PostgresReading):
 
     @contextmanager
     def locked(self, patience_s: float | None, *, give_up: Callable[[], bool] | None = None) -> Iterator[None]:
-        """A reader is never granted it: asks for a renewal, and waits for it as long as the lock would be waited for.
+        """Never grants a reader the lock: asks for a renewal, and waits for it as long as the lock would be waited for.
         Raises StorageError where the database could not be reached to the end."""
         if not is_in_loop():
             self._wait(patience_s, give_up)

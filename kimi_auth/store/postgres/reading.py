@@ -152,7 +152,7 @@ class PostgresReading:
     # --- helpers ------------------------------------------------------------------------------------------------------
 
     def _latest(self) -> Row | None:
-        """For reading: the row, under the lock as it is now, else as it was seen last. None where the database cannot be asked."""
+        """The row to read: under the lock as it is now, else as it was seen last. None if the database cannot be asked."""
         hold = self._hold
         if hold is None or self._place.thread != threading.get_ident():
             self._place.nudge()

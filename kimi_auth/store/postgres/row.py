@@ -196,8 +196,8 @@ def decode_owner(text: str | None) -> Owner:
 
 
 def _due_in_s(token: Token, now_s: float) -> float | None:
-    """A column: when a fleet should renew the row: as the window begins, up to a tenth of that time earlier, so that
-    logins of one moment spread. None for a pair that cannot be renewed."""
+    """The column that says when a fleet should renew the row: as the window begins, up to a tenth of that time earlier,
+    so that logins of one moment spread. None for a pair that cannot be renewed."""
     if not token.refresh_token or not token.expires_at_s:
         return None
     left_s = token.expires_at_s - window_s(token) - now_s

@@ -343,8 +343,8 @@ SELECT set_config('synchronous_commit', 'on', false), set_config('statement_time
     set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
     set_config('tcp_keepalives_count', '3', false), pg_try_advisory_lock(%(witness)s)
 """
-"""Of a session of our own: a database that does not wait for its disk would forget a pair in a crash. The lock is the
-witness: while the server holds it, this process's kernel keeps the connection."""
+"""The settings of a session of our own: a database that does not wait for its disk would forget a pair in a crash. The
+lock is the witness: while the server holds it, this process's kernel keeps the connection."""
 
 WITNESS = "SELECT pg_try_advisory_lock(%(witness)s) WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
 """Once in a while: the session that the connection replaced may have held it until now."""

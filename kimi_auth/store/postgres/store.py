@@ -268,7 +268,7 @@ class PostgresStore(PostgresReading):
         return Claim(state, mine["fp"], owner=self._me().text, nonce=mine["nonce"])
 
     def _staged_or_refuse(self) -> Claim:
-        """For the store in PostgreSQL: the answer to install over a tombstone, which has nothing to send."""
+        """The answer that the store in PostgreSQL installs over a tombstone, which has nothing to send."""
         claim = self._claim(self._now(), None)
         if claim.state != "staged":
             raise StorageError(

@@ -42,13 +42,13 @@ class Peer(NamedTuple):
 
 
 def peer_of(connection: psycopg.Connection[Any]) -> Peer:
-    """The other end of the way: of a connection that stands."""
+    """The other end of the way that a connection takes."""
     info = connection.info
     return Peer(info.host, info.hostaddr, info.port, bool(connection.pgconn.ssl_in_use))
 
 
 def transport(address: Address, peer: Peer) -> Iterator[Finding]:
-    """On the way: whether others can read along, what the database was checked against, and until when that holds."""
+    """Whether others can read along on the way, what the database was checked against, and until when that holds."""
     if peer.host.startswith(("/", "@")):
         if user := address.setting("requirepeer", "PGREQUIREPEER"):
             yield Finding(tr("TLS"), tr("a socket of this host; its server is the user {user}", user=user))
@@ -76,8 +76,8 @@ def transport(address: Address, peer: Peer) -> Iterator[Finding]:
 
 
 def certificate_end_s(peer: Peer, authority: str) -> float:
-    """On the way: when the database's certificate ends, unix seconds: libpq does not say it, so the handshake is made
-    once more. Raises OSError, ValueError."""
+    """When the certificate of the database at the end of the way ends, unix seconds: libpq does not say it, so the
+    handshake is made once more. Raises OSError, ValueError."""
     file = None if authority == "system" else str(Path(authority).expanduser())
     context = ssl.create_default_context(cafile=file)
     context.check_hostname = False  # libpq has checked it, by rules of its own
@@ -98,6 +98,6 @@ def round_trip(seconds: float, count: int) -> Finding:
 
 
 def clock(ahead_s: float) -> Finding:
-    """At the other end of the way: the database's clock against this host's."""
+    """The clock of the database, at the other end of the way, against this host's."""
     told = tr("the database's is {seconds:+.1f} s from this host's, and counts", seconds=ahead_s)
     return Finding(tr("clock"), told, tr("set both clocks by NTP") if abs(ahead_s) > APART_S else "")

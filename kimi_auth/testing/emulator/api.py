@@ -47,7 +47,7 @@ def bearer_checked(handler: Endpoint) -> Endpoint:
 
 
 def json_checked(handler: BodyHandler) -> Endpoint:
-    """For the emulated API: passes the request's JSON object to the handler; answers anything else with a 400."""
+    """Passes the JSON object of a request to the emulated API to its handler; answers anything else with a 400."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:

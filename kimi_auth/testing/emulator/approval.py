@@ -94,7 +94,7 @@ def _foreign(typed: str) -> Answer:
 
 
 def _shown_again(typed: str, outcome: str) -> Answer:
-    """To the page that shows the decision: loading that again sends no form."""
+    """Redirects to the page that shows the decision: loading that again sends no form."""
     headers = {**page.SECURITY_HEADERS, "Location": f"/device?user_code={quote(typed)}"}
     return Answer(303, headers=headers, outcome=outcome)
 

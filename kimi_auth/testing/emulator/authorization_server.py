@@ -258,7 +258,7 @@ class State:
         self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[State], bool], timeout_s: float = 5.0) -> bool:
-        """In a test's thread: waits until the authorization server meets `condition`; False after `timeout_s`, real time."""
+        """Waits in a test's thread until the authorization server meets `condition`; False after `timeout_s`, real time."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self), timeout_s)
 

@@ -33,7 +33,7 @@ class Call:
 
     @property
     def bearer(self) -> str:
-        """Of a request to the emulator: the token of its `Authorization: Bearer` (RFC 6750 §2.1), or an empty string."""
+        """The token in the `Authorization: Bearer` header (RFC 6750 §2.1) of a request to the emulator, or an empty string."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 

@@ -63,7 +63,7 @@ def metadata(state: State, call: Call) -> Answer:
 
 
 def _form_endpoint(handler: FormHandler) -> Endpoint:
-    """For an OAuth endpoint of the emulator: reads the form, checks the client, and turns an OAuthError into its answer."""
+    """Wraps an OAuth endpoint of the emulator: reads the form, checks the client, and turns an OAuthError into its answer."""
 
     @functools.wraps(handler)
     def endpoint(state: State, call: Call) -> Answer:
@@ -128,7 +128,7 @@ def token(state: State, call: Call, form: Mapping[str, str]) -> Answer:
 
 @_form_endpoint
 def revoke(state: State, call: Call, form: Mapping[str, str]) -> Answer:
-    """The emulator's RFC 7009 §2: 200 whether or not it knows the token; the type hint is not needed."""
+    """The emulator's revocation (RFC 7009 §2): 200 whether or not it knows the token; the type hint is not needed."""
     state.revoke(_required(form, "token"))
     return Answer(headers=NO_STORE, outcome="revoked", tokens=_secrets_in(form))
 

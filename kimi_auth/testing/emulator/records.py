@@ -47,7 +47,7 @@ class Reuse:
 
     @classmethod
     def parse(cls, text: str) -> Reuse:
-        """A setting of the emulated server: `strict`, `lenient`, `none` or `grace:SECONDS`; raises ValueError."""
+        """Parses a setting of the emulated server: `strict`, `lenient`, `none` or `grace:SECONDS`; raises ValueError."""
         named = {"strict": cls(), "lenient": cls(revokes_family=False), "none": cls(rotates=False)}
         if text in named:
             return named[text]
@@ -103,7 +103,7 @@ class Token:
         return self.spent_at_s is not None
 
     def judge(self, now_s: float) -> Judgement:
-        """What the emulated server says of this token as a bearer: ok, expired, revoked or unknown."""
+        """The emulated server's verdict on this token as a bearer: ok, expired, revoked or unknown."""
         if self.kind != "access":
             return "unknown"
         if self.revoked or not self.family.is_alive:
@@ -123,7 +123,7 @@ class Family:
         return self.revoked_because is None
 
     def revoke(self, because: str) -> None:
-        """Ends every token of it; the first reason stands."""
+        """Ends every token of the family; the first reason stands."""
         self.revoked_because = self.revoked_because or because
 
     def describe(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class DeviceCode:
 
 
 def random_name(kind: str) -> str:
-    """For the emulated server's records: a token or code that cannot be guessed; a user code is eight letters (RFC 8628 §6.1)."""
+    """A token or code of the emulated server that cannot be guessed; a user code is eight letters (RFC 8628 §6.1)."""
     if kind == "user_code":
         letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(8))
         return f"{letters[:4]}-{letters[4:]}"
