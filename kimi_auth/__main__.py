@@ -118,7 +118,7 @@ def _line(token: Token, options: Mapping[str, str], now_s: float) -> str:
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
-    """For the fast lane: the options of `token` by name, each given once at most; raises FallThrough for an option that
+    """The options of `token` in the fast lane, by name, each given once at most; raises FallThrough for an option that
     is unknown here."""
     options: dict[str, str] = {}
     rest = iter(words)
@@ -142,7 +142,7 @@ def _options(words: Sequence[str]) -> dict[str, str]:
 def stored_token(
     environ: Mapping[str, str], now_s: float, *, is_named: bool = False, account: str | None = None
 ) -> Token:
-    """For the fast lane: the pair that the full program would hand out without a request; raises FallThrough otherwise.
+    """The pair that the fast lane hands out as the full program would, without a request; raises FallThrough otherwise.
 
     `now_s` is unix seconds; `is_named`: the platform was named, so that config.toml does not matter; `account`: the
     label of the account that was named.
@@ -208,7 +208,7 @@ def _login_must_be_meant(environ: Mapping[str, str], login: str, *, is_named: bo
 
 
 def _can_be_renewed(token: Token, environ: Mapping[str, str], now_s: float, account: str | None) -> bool:
-    """For the fast lane of `token`: whether the full program would start a renewal of this pair, which is due: no backoff forbids
+    """Whether the full program, behind the fast lane of `token`, would start a renewal of this pair, which is due: no backoff forbids
     it, and none is under way. Raises FallThrough for a pair without a refresh token, and for a claim whose owner holds no lock on this host."""
     from kimi_auth.store.holders import holder_pids
 

@@ -36,8 +36,8 @@ class Renamed(NamedTuple):
 
 
 def use_account(components: Components) -> Change:
-    """For `accounts use`: the account of `components` is the one in use from now on; says what changed in config.toml.
-    Raises NoSuchAccount for one that has no login here, ConfigError, StorageError."""
+    """Puts the account of `components` in use from now on, for `accounts use`; says what changed in config.toml. Raises
+    NoSuchAccount for one that has no login here, ConfigError, StorageError."""
     _need_accounts(components)
     label, platform = components.account, components.platform
     with components.accounts.locked():
@@ -48,7 +48,7 @@ def use_account(components: Components) -> Change:
 
 
 def rename_account(old: Components, new: Components) -> Renamed:
-    """For `accounts rename`: the login of `old` is called `new` from now on. Raises NoSuchAccount, and as `store.renaming`."""
+    """Renames the login of `old` to `new`, for `accounts rename`. Raises NoSuchAccount, and as `kimi_auth.store.renaming`."""
     _need_accounts(old)
     if old.account == new.account:
         raise NoSuchAccount(tr("that is its name already: {name}", name=old.account), hint=tr("give it another name"))
@@ -82,7 +82,7 @@ def _unknown(components: Components) -> NoSuchAccount:
 
 
 def _rename(source: CredentialStore, target: CredentialStore) -> str:
-    """For `rename_account`: the stored login gets another label in one step; returns the fingerprint of its pair."""
+    """Gives the stored login its new label in one step, for `rename_account`; returns the fingerprint of its pair."""
     from kimi_auth.store import ManyLogins
     from kimi_auth.store.renaming import rename
 
@@ -111,7 +111,7 @@ def _config_of(components: Components) -> PlatformConfig:
 
 
 def _rename_kept(old: Components, new: Components) -> None:
-    """For `rename_account`: the kept name of the account follows the login, and so do its walks where they lie apart."""
+    """Renames the kept name of the account after the login, for `rename_account`, and its walks where they lie apart."""
     if old.kept_account and new.kept_account:
         old.kept_account.moved_to(new.kept_account)
     CatalogueCache(old.share_dir).forget(old.platform)

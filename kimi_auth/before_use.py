@@ -102,7 +102,7 @@ def finish_move(components: Components) -> None:
 
 
 def _stores_of(components: Components, note: Note) -> Stores | None:
-    """For `finish_move`: both stores of the login that `note` is about; None where this process uses another database."""
+    """Both stores of the login that `finish_move` moves by its `note`; None where this process uses another database."""
     from kimi_auth.login.moving import Stores
     from kimi_auth.store.postgres import PostgresStore, same_database
 

@@ -156,7 +156,8 @@ def _is_of_another_key(base: str, key: str, environ: Mapping[str, str]) -> bool:
 
 
 def _resolved(components: Components) -> list[Platform]:
-    """For a key in the chain: the known platforms, overridden; one with a wrong override is left out, its commands say so."""
+    """The known platforms that a key in the chain may be for, with their overrides; one whose override is wrong is left
+    out, its own commands say so."""
     found = []
     for platform in components.registry.all():
         try:

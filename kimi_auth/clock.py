@@ -127,7 +127,7 @@ class VirtualClock:
         _rouse(due)
 
     def suspend(self, seconds: float) -> None:
-        """For a test, the machine sleeps: wall and boot time go on, monotonic time and with it every sleeper does not."""
+        """Simulates sleep: wall and boot time go on; monotonic time, and with it every sleeper, does not."""
         with self._lock:
             self._wall_s += _forward(seconds)
             self._boottime_s += seconds
@@ -138,7 +138,7 @@ class VirtualClock:
             self._wall_s = wall_s
 
     def reboot(self, boot_id: str) -> None:
-        """For a test, the machine starts again under another boot id: monotonic and boot time begin at zero.
+        """Simulates a restart under another boot id: monotonic and boot time begin at zero.
 
         Raises RuntimeError while a task sleeps: no task survives a reboot.
         """
@@ -157,8 +157,8 @@ class VirtualClock:
         return sorted(due, key=self._sleepers.__getitem__)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, quiet_since_s: float | None) -> None:
-        """For frozen time: runs once in every round of the loop while a task sleeps, and advances time after a round
-        with no other callback.
+        """Runs once in every round of the loop while a task sleeps in frozen time, and advances time after a round with
+        no other callback.
 
         Polled events and calls from threads are queued behind this callback, so it misses none of them.
         """

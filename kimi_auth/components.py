@@ -151,7 +151,7 @@ class Components(ChosenLogin):
 
     @once
     def ports(self) -> Ports:
-        """Of these components, what a renewal may touch: store, server, clock."""
+        """What a renewal may touch: the store, server and clock of these components."""
         issuer = self.platform.oauth.host if self.platform.oauth else ""
         return Ports(
             self.store,
@@ -202,7 +202,7 @@ class Components(ChosenLogin):
             self.targets.inject(token)
 
     def static_key(self) -> str:
-        """For these components: the API key that config.toml has for the platform, "" for none or where it cannot be read.
+        """The API key that config.toml has for the platform of these components, "" for none or where it cannot be read.
         A given credential has no substitute, and neither has an account not in use: the key is not known to be its."""
         if self.given is not None:
             return ""
@@ -230,8 +230,8 @@ class Components(ChosenLogin):
         return KimiCodeConfig(self.config, self.platform, self.key)
 
     def labels(self, platform_id: str) -> list[str]:
-        """Of these components, the store's accounts of a platform: those with a record, signed in or not, `default` first.
-        Asks a store elsewhere; raises StorageError."""
+        """The accounts of a platform in the store of these components: those with a record, signed in or not, `default`
+        first. Asks a store elsewhere; raises StorageError."""
         from kimi_auth.store import ManyLogins  # a token is handed out without
 
         if not isinstance(self.store, ManyLogins):

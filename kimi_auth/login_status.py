@@ -37,7 +37,7 @@ def status_of_login(components: Components) -> Status:
 
 
 def _stored(landing: CredentialState, platform: Platform, store: CredentialStore, now_s: float) -> Status:
-    """For `session.status()`: the `Status` of a login whose credential was just inspected."""
+    """The `Status` that `session.status()` gives of a login whose credential was just inspected."""
     view, snapshot = landing.ctx.view, landing.ctx.snapshot
     token, backoff, claim = snapshot.token, view.backoff, view.claim.state
     common = {

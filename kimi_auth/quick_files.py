@@ -61,8 +61,8 @@ def config_in(folder: str) -> bytes:
 
 
 def names_our_platform(config: bytes) -> bool:
-    """For the fast lane: True if the default model of this config.toml is certainly ours, or there is none; False when in
-    doubt."""
+    """True if the fast lane finds that the default model of this config.toml is certainly ours, or there is none; False
+    when in doubt."""
     before, found, after = config.partition(b"default_model")
     if not found:
         return True
@@ -130,8 +130,8 @@ def _object_at(path: str) -> dict[str, object] | None:
 
 
 def read_small(path: str, max_bytes: int, flags: int, *, writers: int = 0o022) -> bytes:
-    """For the fast lane: the whole of a small regular file of mine or of root's, which of others those `writers` may write to.
-    Opens nothing that could block for longer than a look."""
+    """The whole of a small regular file that the fast lane trusts: mine or root's, which others may write to as far as
+    the mode bits `writers` allow. Opens nothing that could block for longer than a look."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)

@@ -239,7 +239,7 @@ def lender_of_token(environ: Mapping[str, str], fingerprint_of: Callable[[str], 
 
 
 def lent_base(environ: Mapping[str, str], fingerprint_of: Callable[[str], str], key: str) -> str:
-    """From the mark of `kimi-auth run`: the base URL that it set for another key than `key`; "" for none."""
+    """The base URL that `kimi-auth run` set, by its mark, for another key than `key`; "" for none."""
     _, fp, _, _, base = _mark(environ)
     return "" if fp == fingerprint_of(key) else base
 

@@ -16,7 +16,7 @@ __all__ = ["checked_account", "checked_text", "directory", "given", "pickled"]
 def directory(
     share_dir: str | os.PathLike[str] | None, home: str | os.PathLike[str] | None
 ) -> str | os.PathLike[str] | None:
-    """Of the arguments share_dir and home the one that is given, None for neither. Raises ValueError for both."""
+    """The one of the arguments share_dir and home that is given, None for neither. Raises ValueError for both."""
     if share_dir is not None and home is not None:
         raise ValueError("share_dir and home are two names of one directory: give one of them")
     return share_dir if home is None else home

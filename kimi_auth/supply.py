@@ -109,7 +109,7 @@ class TokenSupply:
         return token
 
     def _warn_of_short_life(self, token: Token, need: Need) -> None:
-        """Of handed out tokens, once in a process: the server's tokens do not live as long as a caller wants them to."""
+        """Warns once in a process that the tokens handed out do not live as long as a caller wants them to."""
         if self._components.store.location not in _SAID:
             _SAID.add(self._components.store.location)
             words = (

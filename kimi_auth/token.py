@@ -204,7 +204,7 @@ def phase(token: Token, now_s: float) -> str:
 
 
 def at_leisure(token: Token, now_s: float) -> bool:
-    """A rule for a token's age: True while a one-shot command need not renew it: fresh, or in the first half of the window."""
+    """True while a token's age gives a one-shot command no reason to renew it: fresh, or in the first half of the window."""
     now = phase(token, now_s)
     return now == "fresh" or (
         now == "expiring" and window_s(token) / 2 < left_s(token, now_s) <= lifetime_s(token) + CLOCK_SLACK_S
@@ -212,7 +212,7 @@ def at_leisure(token: Token, now_s: float) -> bool:
 
 
 def is_due(token: Token, now_s: float) -> bool:
-    """By a token's age, true in the second half of its window: a one-shot command that hands it out has it renewed meanwhile."""
+    """True in the second half of a token's window, by its age: a one-shot command hands it out, and has it renewed meanwhile."""
     return phase(token, now_s) == "expiring" and left_s(token, now_s) <= window_s(token) / 2
 
 
@@ -283,7 +283,7 @@ def _text(data: dict[object, object], key: str, *, optional: bool = False) -> st
 
 
 def _number(data: dict[object, object], key: str) -> float:
-    """Of a record of a pair: a finite number of seconds, else 0.0 (unknown): an invalid time must not lose the login."""
+    """A finite number of seconds in the record of a pair, else 0.0 (unknown): an invalid time must not lose the login."""
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0.0

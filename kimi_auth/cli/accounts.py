@@ -127,7 +127,7 @@ def _rename(out: Terminal, old: Components, new: Components) -> None:
 
 
 def _warn_of_variable(out: Terminal, label: str) -> None:
-    """After `accounts use`: in this shell the variable comes before the account in use."""
+    """Warns after `accounts use` that in this shell the variable comes before the account in use."""
     named, source = select(os.environ, variables=ACCOUNT_VARIABLES)
     if named and named.strip() != (label or UNLABELLED):
         out.say(

@@ -84,7 +84,7 @@ def _bind(out: Terminal, platform: str | None, account: str | None, home: str | 
 
 
 def _take(out: Terminal, platform: str | None, account: str | None, home: str | None, *, is_moved: bool) -> None:
-    """For `adopt`: leaves one pair alive in one home: in kimi-code's, which is used from here on, or moved into ours."""
+    """Adopts by leaving one pair alive in one home: in kimi-code's, which is used from here on, or moved into ours."""
     from kimi_auth.home import KIMI_CLI, KIMI_CODE
     from kimi_auth.signing import move_login, share_login
 
@@ -115,7 +115,7 @@ def _take(out: Terminal, platform: str | None, account: str | None, home: str | 
 
 
 def _say_which_home(out: Terminal, target: Components) -> None:
-    """Where commands that name no home would not use the adopted login's, says how they are led to it."""
+    """Says how commands that name no home are led to the adopted login's, where they would use another one."""
     from kimi_auth.home import choose
 
     try:

@@ -66,8 +66,8 @@ def _command(args: list[str]) -> str:
 
 
 def _home(args: list[str]) -> str | None:
-    """For the program, before it runs a command: the value of `--home`; None for none. Typer, or `declared`, reads it
-    again for the command."""
+    """The value of `--home`, which the program needs before it runs a command; None for none. Typer, or `declared`,
+    reads it again for the command."""
     own = args[: args.index("--")] if "--" in args else args
     for at, word in enumerate(own):
         name, equals, value = word.partition("=")

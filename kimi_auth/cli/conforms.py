@@ -61,7 +61,8 @@ def _parts(log: Checked) -> Iterable[str]:
 
 
 def _read(file: Path) -> str:
-    """For `--conforms`: a file as text, at most as much as a trace may have. It is hostile: it never makes the command wait."""
+    """The trace of `--conforms`, a regular file, as text, at most as much as a trace may have. It is hostile: it never
+    makes the command wait."""
     try:
         descriptor = os.open(file, os.O_RDONLY | SAFELY)
         with os.fdopen(descriptor, "rb") as opened:

@@ -190,7 +190,7 @@ def _view() -> Callable[[Machine], RenderableType]:
 
 
 def _here(machine: Machine) -> str:
-    """For the machine in the terminal: the state that this user's own credential is in, where the machine has one."""
+    """The state of this user's own credential, to be shown in the machine in the terminal; "" where the machine has none."""
     if machine.name != "token_lifecycle":
         return ""
     try:

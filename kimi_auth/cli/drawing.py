@@ -44,8 +44,8 @@ class Prose(Text):
 
 
 def breaks(text: str, width: int) -> list[int]:
-    """For prose that rich draws: where its lines of at most `width` cells begin, but for the first. A wider word is folded, and a
-    command of ours keeps its name beside it where both fit."""
+    """Where the lines of prose that rich draws begin, each of at most `width` cells, but for the first. A wider word is
+    folded, and a command of ours keeps its name beside it where both fit."""
     found: list[int] = []
     start, best, apart = 0, 0, 0
     for at in range(1, len(text)):

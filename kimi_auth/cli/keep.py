@@ -91,7 +91,7 @@ def keep(out: Terminal, url: str, *, workers: int, in_flight: int, metrics: str,
 
 
 def _look(url: str, home: Path) -> None:
-    """Before `store keep` starts its processes: raises what no worker could go on with."""
+    """Raises what no worker could go on with, before `store keep` starts its processes."""
     from kimi_auth.clock import SystemClock
     from kimi_auth.store.postgres.due import DueRows
 

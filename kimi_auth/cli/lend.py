@@ -91,7 +91,7 @@ def lend(
 
 @contextmanager
 def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
-    """For the length of `lend`: replaces the lent record as the login is renewed, from a thread; removes it at the end."""
+    """Replaces the lent record as the login is renewed, from a thread, for the length of `lend`; removes it at the end."""
     over = threading.Event()
 
     def go_on() -> None:
@@ -118,7 +118,7 @@ def _lent(out: Terminal, session: Session, loan: Loan) -> Iterator[None]:
 
 
 def _provision(out: Terminal, session: Session, file: ConfigFile, loan: Loan, kind: Kind) -> None:
-    """For `lend DIR`: writes its config.toml where that knows no login: then the program there needs none of its own."""
+    """Writes the config.toml of `lend DIR` where it knows no login: then the program there needs none of its own."""
     from kimi_auth.models.for_kimi_code import KimiCodeConfig
     from kimi_auth.models.platform_config import PlatformConfig
 

@@ -89,7 +89,8 @@ def login(
 
 
 def _say_account(session: Session, report: LoginReport, tell: Callable[[str], None]) -> None:
-    """After `login`: how to take it back; which account it is of, where there are several, and how to use one that is not in use."""
+    """Says after `login` how to take it back; which account it is of, where there are several, and how to use one that
+    is not in use."""
     parts = components_of(session)
     if session.platform.oauth is not None and not report.already:
         tell(tr("Not what you meant? Take it back at once: {command}", command=parts.sign_out))

@@ -41,7 +41,7 @@ class Login:
 
     @property
     def is_usual(self) -> bool:
-        """Of a login of the home without a record: whether config.toml may have something of it that a logout takes out."""
+        """Whether config.toml may have something of this login of the home for a logout to take out, without a record."""
         platform = self.session.platform
         return self.is_in_use and platform.oauth is not None and platform.region is None
 
@@ -98,7 +98,7 @@ def logins_of(home: str | None, *, platform: str | None = None, reads: bool = Tr
 
 
 def when(at_s: float) -> str:
-    """In a list of a home's logins: when one was made, in the person's own time zone; "" for an unknown time."""
+    """When a login in a list of a home's logins was made, in the person's own time zone; "" for an unknown time."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s)) if at_s else ""
 
 

@@ -87,7 +87,7 @@ def logout(
 
 
 def _signed_in(out: Terminal, home: str | None, *, is_sure: bool) -> list[Session]:
-    """For `logout --all`: every login that may have something to sign out of, once they were listed and the person was asked."""
+    """Every login that `logout --all` may have something to sign out of, once they were listed and the person was asked."""
     found = [login for login in logins_of(home, reads=False) if login.is_there or login.is_usual]
     there = [login for login in found if login.is_there]
     if there and not is_sure and (out.json or sys.stdin is None or not sys.stdin.isatty()):

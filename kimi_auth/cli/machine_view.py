@@ -43,7 +43,7 @@ def machine_view(machine: Machine, *, current: str = "") -> RenderableType:
 
 
 def trace_view(machine: Machine, walk: Walk, lines_max: int = 60) -> RenderableType:
-    """In 80 columns of a terminal: a recorded walk of a machine as lines, and how it ended."""
+    """A recorded walk of a machine as lines for a terminal of 80 columns, and how it ended."""
     ended = walk.ended_in(machine)
     mark, style = TONES[machine.states[ended].tone or "plain"] if ended else ("…", "yellow")
     end = f"ended in {ended}" if ended else "was interrupted"
@@ -83,7 +83,8 @@ def _state(machine: Machine, name: str, *, marked: bool) -> Text:
 
 
 def _outcomes(machine: Machine, name: str) -> Text:
-    """In the list of a machine: one line for each target; outcomes that are called like their target share one."""
+    """A state's outcomes in the list of a machine, one line for each target; those that are called like it share
+    one."""
     on = machine.states[name].on
     named = [event for event, target in on.items() if event == target]
     shared = named if len(named) > 2 else []

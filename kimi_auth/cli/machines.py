@@ -21,7 +21,8 @@ FOLDER = Path("diagrams")
 
 
 def library(out: Terminal, folder: Path | None = None) -> Library:
-    """For `diagram`: the machines that run, or those of `folder`; their problems are printed, for a user who edits them."""
+    """The machines that `diagram` is asked about: those that run, or those of `folder`. Prints their problems, for a
+    user who edits them."""
     with problems_printed(out, tr("the machines cannot run")):
         return Library.load(folder)
 
@@ -72,7 +73,7 @@ def refuse_unknown(name: str | None, machines: Iterable[str]) -> None:
 
 
 def page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] = ()) -> None:
-    """For the questions of `diagram`: the page of these machines, with what figures ./diagrams has; it opens with a story."""
+    """Answers a question of `diagram` with the page of these machines and their figures in ./diagrams, a story first."""
     from kimi_auth.review.html_page import html_page
     from kimi_auth.review.page_data import read_page_data
 
@@ -83,7 +84,7 @@ def page(out: Terminal, machines: Library, stories: Sequence[Mapping[str, Any]] 
 
 
 def show(out: Terminal, content: RenderableType) -> None:
-    """For every question of `diagram`: prints its answer, text as it is; anything else as a picture of the terminal."""
+    """Prints the answer to a question of `diagram`: text as it is, anything else as a picture of the terminal."""
     if isinstance(content, str):
         out.block(content)
     else:

@@ -53,8 +53,8 @@ def models(
 
 
 async def _sync(session: Session, *, dry_run: bool) -> tuple[Synced, ...]:
-    """`models sync`: every platform of config.toml, and every login that it does not know yet; where there is neither,
-    raises what keeps the usual one from being synced."""
+    """Syncs every platform of config.toml for `models sync`, and every login that it does not know yet; where there is
+    neither, raises what keeps the usual one from being synced."""
     if synced := await session.models.sync_all(dry_run=dry_run, finishes=True):
         return synced
     usual = await session.models.sync_one(dry_run=dry_run)
@@ -80,7 +80,7 @@ def say_notes(out: Terminal, platform: Platform, notes: Iterable[str]) -> None:
 
 
 def _show_all(out: Terminal, synced: tuple[Synced, ...], *, dry_run: bool) -> None:
-    """For `models`: the result for each platform, and failures on standard error; ends with the worst exit status."""
+    """Shows the result of `models` for each platform, and failures on standard error; ends with the worst exit status."""
     if out.json:
         out.record({"platforms": [_told(one, dry_run=dry_run) for one in synced]})
     for one in synced:

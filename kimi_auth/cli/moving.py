@@ -25,8 +25,8 @@ FILE = "file"
 def move(
     out: Terminal, to: str, url: str, *, home: str | None, platform: str | None, account: str | None, is_trial: bool
 ) -> None:
-    """For `store move`: moves each login that is meant into the database at `url` or out of it; `is_trial`: only says so. Raises
-    Findings for those that did not."""
+    """Moves each login that is meant by `store move` into the database at `url` or out of it; `is_trial`: only says
+    what would move. Raises Findings for those that did not."""
     moved: list[dict[str, Any]] = []
     failed = 0
     for name, parts in _meant(url, to, home, platform, account):
@@ -69,7 +69,7 @@ def _meant(
 
 
 def _moved(parts: Components, url: str, to: Place, *, is_trial: bool) -> str:
-    """The command `store move` for one login; `parts` are of the store that it leaves. Returns the fingerprint of its pair."""
+    """Moves one login for `store move`; `parts` are of the store that it leaves. Returns the fingerprint of its pair."""
     from kimi_auth.login.moving import Stores, begin
     from kimi_auth.store.postgres import Address, PostgresStore
 

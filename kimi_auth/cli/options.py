@@ -49,8 +49,8 @@ Json = Annotated[bool, typer.Option(JSON.flag, help=JSON.help)]
 
 
 def at_home(given: Path | None) -> Path | None:
-    """Shared by options that name a path: their value with the home directory for its `~`; raises BadParameter where it
-    is unknown."""
+    """The value of an option that names a path, with the home directory for its `~`. Raises BadParameter where that is
+    unknown."""
     try:
         return given and files.expanded(given)
     except RuntimeError:
@@ -86,7 +86,7 @@ def in_region(platform: str | None, region: str | None) -> str | None:
 
 
 def concluded(out: Terminal, findings: Findings) -> Exception:
-    """For the shared option `--json`, with which no second object may be printed: what ends a command that has findings."""
+    """The exception that ends a command with findings; with the shared option `--json` it prints no second object."""
     if not out.json:
         return findings
     out.say(findings.line)

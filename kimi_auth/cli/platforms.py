@@ -48,7 +48,7 @@ def platforms(
 
 
 def _list(out: Terminal, known: Registry) -> None:
-    """`platforms list`: every platform as requests use it, with its source; errors go to standard error."""
+    """Shows every platform for `platforms list` as requests use it, with its source; errors go to standard error."""
     found, problems = [], list(known.problems)
     for platform in known.all():
         try:
@@ -90,7 +90,8 @@ def _table(out: Terminal, found: Iterable[tuple[Platform, str]]) -> None:
 
 
 def _check(out: Terminal, known: Registry, file: Path | None) -> None:
-    """For `platforms check`: what a file says. Raises Findings for mistakes, ConfigError where there is no file."""
+    """Shows what the file of `platforms check` says, as requests will use it. Raises Findings for mistakes, ConfigError
+    for no file."""
     path = file or known.path
     if path is None or (found := registry.read_file(path)) is None:
         raise ConfigError(

@@ -90,7 +90,7 @@ def become_owner(share_dir: Path) -> None:
 
 
 def keep_others_out(share_dir: Path) -> None:
-    """Before a command touches anything, takes away what others may do in the directories of a login that are mine."""
+    """Takes away what others may do in the directories of a login that are mine, before a command touches anything."""
     files.close(share_dir)
     for name in ("credentials", "kimi-auth"):
         files.tighten(share_dir / name)

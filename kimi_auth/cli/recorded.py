@@ -66,7 +66,7 @@ def _recorded(file: Path) -> list[Walk]:
 
 
 def _newest() -> list[Walk]:
-    """For `--trace last`: the newest walk that doctor keeps. Raises Usage where it keeps none."""
+    """The walk that `--trace last` means, the newest that doctor keeps. Raises Usage where it keeps none."""
 
     history = components_of(open_session(None)).walks
     for kept in reversed(history.kept()):

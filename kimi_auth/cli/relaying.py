@@ -14,7 +14,7 @@ __all__ = ["relayed"]
 
 
 async def relayed(out: Terminal, socket: str, port: int, command: list[str]) -> int:
-    """`serve relay`: relays until its command has ended, or for ever where there is none."""
+    """Relays for `serve relay` until its command has ended, or for ever where there is none."""
     from kimi_auth.serving.relay import relay
 
     heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()

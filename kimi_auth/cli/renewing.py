@@ -18,8 +18,8 @@ SUCCESSOR_S = PATIENCE_S
 
 
 def handed_out(session: Session, pair: Token) -> Token:
-    """For a command that hands out `pair`, which works: starts the renewal if it is due, and waits for nothing. Only where a
-    rotation ends the access token at once, the pair to hand out is the one that a renewal under way brings."""
+    """The pair that a command hands out: `pair`, which works. Starts its renewal if it is due, and waits for nothing.
+    Only where a rotation ends the access token at once, it is the pair that a renewal under way brings."""
     from kimi_auth import advisory  # the help waits for none of it
 
     parts = components_of(session)

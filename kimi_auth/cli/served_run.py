@@ -1,4 +1,5 @@
-"""Beside the command of `kimi-auth run --proxy` and `--brokered`, for its length: the proxy, or a socket with a grant, and the way there."""
+"""What `kimi-auth run --proxy` and `--brokered` start beside the command, for its length: the proxy, or a socket with a
+grant, and the way there."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ NO_PROXY = ("NO_PROXY", "no_proxy")
 def proxied(
     out: Terminal, platform: str | None, home: str | None, account: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """For `kimi-auth run --proxy`: the key and the base URL of a proxy that runs while the block does."""
+    """The key and the base URL of the proxy of `kimi-auth run --proxy`, which runs while the block does."""
     _installed("--proxy")
     session = open_default(platform, home=home, account=account)
     with out.signals.held():  # a user who is not signed in hears it before the command starts

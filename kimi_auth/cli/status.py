@@ -69,7 +69,7 @@ def status(
 
 
 def _status_of_all(out: Terminal, platform: str | None, account: str | None, *, home: str | None, verify: bool) -> int:
-    """`status --all`: every login that is here: whose it is, which is in use. Raises NotSignedIn where there is none."""
+    """Shows every login here, for `status --all`: whose it is, which is in use. Raises NotSignedIn where there is none."""
     for option, is_given in (("--platform", platform), ("--account", account), ("--verify", verify)):
         if is_given:
             raise Usage(tr("--all and {option} cannot be used together", option=option))
@@ -173,7 +173,7 @@ def _rows(session: Session, found: Status, verdict: Verdict | None) -> list[Row]
 
 
 def _account(session: Session, found: Status) -> list[Row]:
-    """For `status`: the account by its label, where there are several, and by the name that the platform gave it."""
+    """How `status` names the account: by its label, where there are several, and by the name that the platform gave it."""
     rows: list[Row] = [(tr("who"), tr("{account}  (at sign-in)", account=found.account))] if found.account else []
     if found.signed_in_at_s:
         rows.append((tr("since"), when(found.signed_in_at_s)))
@@ -191,7 +191,8 @@ def _account(session: Session, found: Status) -> list[Row]:
 
 
 def _home(found: Status) -> list[Row]:
-    """For `status`: whose home it is and why, where not plain; the other home, if it holds a login too. A key has no home."""
+    """How `status` names the home: whose and why, where not plain; the other home, if it holds a login too. A key has
+    no home."""
     rows: list[Row] = []
     if found.home not in {"", HOME_KIMI_CLI}:
         chosen = found.home_why or CHOSEN.get(found.sources["share_dir"], found.sources["share_dir"])

@@ -74,7 +74,7 @@ def lasts(found: Status) -> str:
 
 
 def is_too_long(found: Status) -> bool:
-    """To say a status: whether its record gives the token more life than the server did, by another clock or in another unit."""
+    """Whether a status's record gives the token more life than the server did: by another clock, or in another unit."""
     return found.expires_at_s > END_MAX_S or found.left_s > found.lifetime_s + CLOCK_SLACK_S
 
 
@@ -96,7 +96,7 @@ def login_ends(found: Status, now_s: float) -> str:
 
 
 def claim_of(found: Status) -> str:
-    """To say a status: its claim, if anything follows from it; where the server ended the login, no answer is waited for."""
+    """The claim that a status says, if anything follows from it; where the server ended the login, no answer is waited for."""
     return "" if isinstance(found.error, Revoked) else found.claim
 
 

@@ -71,7 +71,7 @@ def store(
 
 
 def _named(address: str) -> str:
-    """For `kimi-auth store`: the database that is named, without blanks around it. Raises ConfigError where none is."""
+    """The database that is named to `kimi-auth store`, without blanks around it. Raises ConfigError where none is."""
     if url := address.strip():
         return url
     raise ConfigError(

@@ -16,7 +16,7 @@ NAME_ANOTHER = tr("name a file that can be written: --trace FILE")
 
 
 def trace_into(path: Path) -> Trace:
-    """For `--trace`: an observer that writes to `path`, which is emptied now. Raises StoreUnwritable if it cannot be written."""
+    """The observer of `--trace`, which writes to `path`, emptied now. Raises StoreUnwritable if it cannot be written."""
     try:
         # Private where it is made now; a file that is there keeps its mode.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
@@ -28,7 +28,7 @@ def trace_into(path: Path) -> Trace:
 
 
 def report_failure(trace: Trace, path: Path, out: Terminal) -> None:
-    """For `--trace`: a line for a walk that is not, or not whole, in its file `path`: the walk itself went on."""
+    """Reports that a walk of `--trace` is not, or not whole, in its file `path`: the walk itself went on."""
     if trace.error is not None:
         out.say(
             tr(

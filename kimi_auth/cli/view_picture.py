@@ -127,7 +127,7 @@ def _question(state: ViewState, width: int, height: int, text: Callable[[str], s
 
 
 def _code(state: ViewState, room: int, is_large: bool, text: Callable[[str], str]) -> list[RenderableType]:
-    """In the picture: the code in block letters, where they fit, and the caution, beside it where there is room."""
+    """The code in the picture, in block letters where they fit, and the caution, beside it where there is room."""
     if not is_large:
         return [_line(Prose(text(CAUTION), style=WARN)), BLANK]
     beside_it = text(CAUTION_LINES)
@@ -156,7 +156,7 @@ def _countdown(state: ViewState, now_s: float, width: int, text: Callable[[str],
 
 
 def _progress(state: ViewState, text: Callable[[str], str]) -> list[RenderableType]:
-    """In the picture: the steps that are done, ticked off, and while there is still hope those to come."""
+    """The steps in the picture: those that are done, ticked off, and while there is still hope those to come."""
     done = dict(state.done)
     lines: list[RenderableType] = []
     for kind, label in STEPS.items():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kimi_auth.support import http_libraries
 
     class _Auth(httpx.Auth, httpx2.Auth):
-        """For a type checker: an auth of both libraries. At run time see `BearerAuth`."""
+        """An auth of both libraries, as a type checker sees it; at run time see `BearerAuth`."""
 
         def auth_flow(self, request: Any) -> Generator[Any, Any, None]: ...
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]: ...
@@ -36,7 +36,8 @@ else:
 __all__ = ["NOT_RESENT", "BearerAuth"]
 
 NOT_RESENT = "kimi_auth.not_resent"
-"""In the `extensions` of a 401 response: why a newer token was there and the request was not sent again."""
+"""The key in the `extensions` of a 401 response whose value says why a newer token was there and the request was not
+sent again."""
 
 
 class BearerAuth(Signing, _Auth):
@@ -100,8 +101,8 @@ class BearerAuth(Signing, _Auth):
             self._bearers.note(_answer((yield _signed(response.request, newer))))
 
     def _can_send_again(self, response: http_libraries.Response) -> bool:
-        """For `BearerAuth`: whether its client can send the *refused* request again: a POST that was redirected to a GET has
-        been processed and must not be sent again. Tells the caller if its body is spent."""
+        """Whether the client of a `BearerAuth` can send the *refused* request again: a POST that was redirected to a
+        GET has been processed and must not be sent again. Tells the caller if its body is spent."""
         if _replayable(response.request):
             return True
         response.extensions[NOT_RESENT] = SPENT_BODY

@@ -59,7 +59,7 @@ class Bearers:
         self._seen = _Seen(self.origin)
 
     def is_at_home(self, origin: str) -> bool:
-        """For every auth class: whether a request to this origin gets one of these bearers."""
+        """Whether an auth class gives one of these bearers to a request to this origin."""
         if origin != self.origin:
             _log.debug("not signed: %s is not %s", origin, self.origin)
         return origin == self.origin

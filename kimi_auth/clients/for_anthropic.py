@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AnthropicCredentials", "AsyncAnthropicCredentials"]
 
 ASK_AGAIN = 0
-"""As the time at which a token ends: the client asks before each request, and keeps none."""
+"""The time at which a token ends, as the client is told: it asks before each request, and keeps none."""
 
 
 class _Credentials(Signing):

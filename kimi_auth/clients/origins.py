@@ -28,18 +28,19 @@ def bearer_origin(text: str) -> str:
 
 
 def origin_of_text(text: str) -> str:
-    """For the check where a bearer may go: the origin of any URL, "" for text that has none."""
+    """The origin of any URL, to check where a bearer may go; "" for text that has none."""
     scheme, host, netloc = _parts(text)
     return f"{scheme}://{netloc}" if scheme and host else ""
 
 
 def origin_of(url: http_libraries.URL) -> str:
-    """An origin: scheme, host and port in one spelling: httpx and httpx2 have lowered the case and dropped a default port."""
+    """An origin in one spelling of scheme, host and port: httpx and httpx2 have lowered the case and dropped a default
+    port."""
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _parts(text: str) -> tuple[str, str, str]:
-    """Of an origin: scheme, host, and host with port, in the spelling of `origin_of`; empty where the text is no URL."""
+    """The parts of an origin, as `origin_of` spells it: scheme, host, and host with port; empty where the text is no URL."""
     nothing = "", "", ""
     if not text.isprintable() or " " in text:
         return nothing

@@ -137,7 +137,8 @@ def delete_tokens(ref: Ref) -> None:
 
 
 def _leave_keyring(ref: Ref) -> KimiAuthError | None:
-    """For a Kimi CLI's `load_tokens`: moves its login out of the keyring where config.toml says that it waits there; why that failed."""
+    """Moves the login for a Kimi CLI's `load_tokens` out of the keyring, where config.toml says that it waits there;
+    returns why that failed."""
     try:
         session = session_of(ref.key) if ref.storage == "keyring" else None
     except ConfigError as error:

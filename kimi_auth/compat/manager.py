@@ -76,14 +76,14 @@ class OAuthManager:
             await asyncio.gather(keeping, return_exceptions=True)
 
     def resolve_api_key(self, api_key: Secret, oauth: Ref | None) -> str:
-        """For the Kimi CLI: the bearer of now for a provider or service: the login's access token, else the static key.
+        """The bearer of now that the Kimi CLI gets for a provider or service: the login's access token, else the static key.
 
         In an event loop it never waits: a token that has run out is given as it is, and the 401 says so.
         """
         return (self._bearer(oauth) if oauth is not None else "") or api_key.get_secret_value()
 
     def get_cached_access_token(self, key: str) -> str | None:
-        """For the Kimi CLI's tools: the stored access token of a credential's key, if it can be used."""
+        """The stored access token that the Kimi CLI's tools get for a credential's key, if it can be used."""
         session = _session(key)
         if session is None or session.status().state not in AT_ONCE:
             return None

@@ -43,5 +43,5 @@ KIMI_CODE_CLIENT_ID = _oauth.client_id
 
 
 def get_device_id() -> str:
-    """For the Kimi CLI: 32 hex digits that name this device, made when first asked for."""
+    """The 32 hex digits that name this device for the Kimi CLI, made when first asked for."""
     return device_id(share_dir())

@@ -51,7 +51,8 @@ class Platform(NamedTuple):
 
     @classmethod
     def of(cls, known: Known) -> Platform:
-        """For the Kimi CLI: a platform, with the environment's overrides. Raises ConfigError naming the variable."""
+        """The Kimi CLI's form of a platform of the registry, with the environment's overrides. Raises ConfigError
+        naming the variable."""
         now = resolve(known, os.environ)
         return cls(now.id, now.name, now.api_base, now.search_url, now.fetch_url, list(now.model_prefixes) or None)
 
@@ -86,32 +87,33 @@ class ModelInfo(ModelEntry):
 
 
 def get_platform_by_id(platform_id: str) -> Platform | None:
-    """For the Kimi CLI: the platform of that id; None for an unknown one. Raises ConfigError as `Platform.of`."""
+    """The Kimi CLI's platform of that id; None for an unknown one. Raises ConfigError as `Platform.of`."""
     return _found(known for known in platforms() if known.id == platform_id)
 
 
 def get_platform_by_name(name: str) -> Platform | None:
-    """For the Kimi CLI: the platform of that name; None for an unknown one. Raises ConfigError as `Platform.of`."""
+    """The Kimi CLI's platform of that name; None for an unknown one. Raises ConfigError as `Platform.of`."""
     return _found(known for known in platforms() if known.name == name)
 
 
 def is_managed_provider_key(provider_key: str) -> bool:
-    """For the Kimi CLI: whether a provider of config.toml is ours and not the user's own."""
+    """Whether a provider of the Kimi CLI's config.toml is ours and not the user's own."""
     return provider_key.startswith(PREFIX)
 
 
 def parse_managed_provider_key(provider_key: str) -> str | None:
-    """For the Kimi CLI: the platform id in a managed provider's key; None for a provider that is the user's own."""
+    """The platform id in a managed provider's key, as the Kimi CLI has it; None for a provider that is the user's own."""
     return provider_key.removeprefix(PREFIX) if is_managed_provider_key(provider_key) else None
 
 
 def get_platform_name_for_provider(provider_key: str) -> str | None:
-    """For the Kimi CLI: the name of a managed provider's platform; None for any other provider."""
+    """The Kimi CLI's name for the platform of a managed provider; None for any other provider."""
     return next((known.name for known in platforms() if known.provider_key == provider_key), None)
 
 
 async def list_models(platform: Platform, api_key: str) -> list[ModelInfo]:
-    """For the Kimi CLI: the models that the platform offers to this key. Raises KimiAuthError, which says why there are none."""
+    """The models that the platform offers the Kimi CLI for this key. Raises KimiAuthError, which says why there are
+    none."""
     known = Registry(share_dir()).get(platform.id)._replace(api_base=platform.base_url.rstrip("/"))
     found = await discover(known, api_key, _headers())
     if found.error is not None:

@@ -41,8 +41,8 @@ class Adoption:
 
 
 def share(source: CredentialStore, own: CredentialStore, now_s: float) -> tuple[str, bool]:
-    """Adopts by sharing: makes the login of `source` the only one: a copy of its pair in `own` becomes an empty record,
-    unrevoked. Returns the pair's fingerprint, and whether there was a copy.
+    """Adopts by sharing, which makes the login of `source` the only one: a copy of its pair in `own` becomes an empty
+    record, unrevoked. Returns the pair's fingerprint, and whether there was a copy.
 
     Raises NotSignedIn, StorageError, CredentialLocked, and ConfigError for another login in `own` or a renewal that was
     interrupted.

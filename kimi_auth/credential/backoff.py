@@ -82,7 +82,8 @@ def forced_until_s(backoff: Backoff, now_s: float) -> float:
 
 
 def is_forced(snapshot: Snapshot, need: Need, now_s: float) -> bool:
-    """For the backoff: true if a renewal is due only because the platform rejected the access token, not because it has ended."""
+    """True if the renewal to back off is due only because the platform rejected the access token, not because it has
+    ended."""
     token = snapshot.token
     return token is not None and token.access_token == need.not_bearer and phase(token, now_s) != "expired"
 

@@ -40,7 +40,7 @@ _NOT_RENEWED: Mapping[str, Callable[[], KimiAuthError]] = {
 
 
 def error_of(state: str) -> KimiAuthError:
-    """Of a classified credential: a new error for a rest state without a usable token, for which no walk recorded a better one."""
+    """A new error for a classified credential: its rest state has no usable token, and no walk recorded a better one."""
     make = NO_TOKEN.get(state) or _NOT_RENEWED.get(state)
     return make() if make else Unreachable(tr("the credential is {state}", state=state))
 

@@ -68,15 +68,15 @@ class Ports(NamedTuple):
         return ("absent", foreign) if foreign else classify(view, self.now())
 
     def not_ours(self, view: View) -> WrongIssuer | None:
-        """For a credential's hook: why the stored pair must not be sent to the `issuer` of these ports; None if it may be, or
-        if there is none."""
+        """Why a credential's hook must not send the stored pair to the `issuer` of these ports; None if it may, or if
+        there is no pair."""
         token = view.snapshot.token
         if token is None or token.is_empty:
             return None
         return not_ours(token, view.binding, self.issuer, self.built_in or self.issuer)
 
     def bound(self, binding: Binding | None) -> Binding | None:
-        """For hooks under the lock: the binding, put into the store if there is none: the first successful renewal
+        """The binding for hooks under the lock, put into the store if there is none: the first successful renewal
         proves the issuer. It is kept beside the record, because other clients drop the record's own key."""
         if binding is not None:
             return binding
@@ -94,7 +94,7 @@ class Ports(NamedTuple):
 
 
 def token_from(grant: Grant, *, sent_at_s: float, issuer: str, before: Token | None = None) -> Token:
-    """The pair that a hook makes of a token answer (RFC 6749 §5.1, §6). Its lifetime runs from `sent_at_s`, before the request.
+    """The pair that a hook makes of a token answer (RFC 6749 §5.1, §6). It lives from `sent_at_s`, before the request was sent.
 
     A refresh answer may omit the refresh token and the scope (RFC 6749 §5.1, §6): then those of `before` stay valid. An
     unsendable new refresh token arrives here as "", and the old one does not replace it, because it is spent.

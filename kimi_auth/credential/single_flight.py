@@ -56,7 +56,8 @@ _owners: weakref.WeakSet[SingleFlight[Any]] = weakref.WeakSet()
 
 
 def _is_any_running() -> bool:
-    """For a signal handler: takes no lock, because its own thread may hold it; `tuple` copies a set in one step."""
+    """Tells a signal handler if a call runs, without a lock, which its own thread may hold; `tuple` copies a set in one
+    step."""
     return any(call.has_started and not call.is_done for call in tuple(_all))
 
 
@@ -152,8 +153,8 @@ def is_ending() -> bool:
 
 
 def has_main_ended() -> bool:
-    """For calls in flight: True once the main thread has ended. Other threads may go on; if none does, the program ends
-    with these calls."""
+    """True once the main thread has ended, whatever calls are in flight. Other threads may go on; if none does, the
+    program ends with these calls."""
     return _has_main_ended or not threading.main_thread().is_alive()
 
 

@@ -96,8 +96,8 @@ class CredentialHooks(TokenRefreshHooks):
                 yield "busy", ctx._replace(error=hold)
 
     def back_off(self, ctx: CredentialContext, /) -> tuple[BackOffOutcome, CredentialContext]:
-        """token_lifecycle waits until `retry_at_s` without the lock. It polls another owner's claim until the deadline
-        even if `retry_at_s` is later: the owner may finish or end at any moment."""
+        """Waits in token_lifecycle until `retry_at_s` without the lock. It polls another owner's claim until the
+        deadline even if `retry_at_s` is later: the owner may finish or end at any moment."""
         left_s, is_claimed = self._left_s(ctx), ctx.claim.state == "in_flight"
         wait_s = (ctx.retry_at_s or ctx.backoff_until_s) - self._clock.wall_s()
         is_useless = not ctx.retry_at_s or (wait_s > left_s and not is_claimed)
@@ -194,7 +194,7 @@ class CredentialHooks(TokenRefreshHooks):
         return "cleared", ctx
 
     def remove_old_logout(self, snapshot: Snapshot) -> None:
-        """For sign_out: removes the empty record of a logout once other programs had the time to adopt it (60 s); best effort."""
+        """Removes the empty record that sign_out left, once other programs had the time to adopt it (60 s); best effort."""
         if snapshot.token is None or not snapshot.token.signed_out_at_s:
             return
         try:
@@ -220,7 +220,7 @@ class CredentialHooks(TokenRefreshHooks):
         )
 
     def other_holder(self) -> str:
-        """For the hook of token_lifecycle that waits for the lock: the other process that holds it, for people; "" for none."""
+        """The other process that holds the lock for which a hook of token_lifecycle waits, for people; "" for none."""
         holder = self._store.holder()
         return "" if holder.startswith(f"pid {os.getpid()} ") else holder
 
@@ -233,12 +233,12 @@ class CredentialHooks(TokenRefreshHooks):
         return max(0.0, deadline_s - self._clock.monotonic_s())
 
     def retry_in_s(self, view: View) -> float:
-        """For a keeper of token_lifecycle: seconds until the viewed backoff is over; 0.0 if a renewal may start now."""
+        """Seconds until a keeper of token_lifecycle finds the viewed backoff over; 0.0 if a renewal may start now."""
         wall_s = self._clock.wall_s()
         return max(0.0, backoffs.retry_at_s(view.backoff, wall_s) - wall_s)
 
     def can_wait(self, ctx: CredentialContext, deadline_s: float) -> bool:
-        """For the hooks of token_lifecycle: True if a walk that ran out of patience could continue with one until `deadline_s`."""
+        """True if a walk of token_lifecycle that ran out of patience could continue with one that lasts until `deadline_s`."""
         if ctx.deadline_s >= deadline_s or not self._ports.recovers(ctx.patience_s):
             return False
         if isinstance(ctx.error, CredentialLocked):

@@ -177,7 +177,7 @@ class TokenRefreshHooks:
     def answered(
         self, ctx: CredentialContext, answer: Answer[ExchangeOutcome, Grant], sent_at_s: float
     ) -> tuple[ExchangeOutcome, CredentialContext]:
-        """For the walk of token_refresh: what the answer to the request of `sent_at_s` (unix seconds) means. Touches nothing."""
+        """What the answer to the request of `sent_at_s` (unix seconds) means to the walk of token_refresh. Touches nothing."""
         ctx = ctx._replace(error=answer.error, retry_after_s=answer.retry_after_s)
         # Nothing that can fail stands between the answer and `stage`: until then the pair exists in this frame only.
         if answer.outcome == "tokens" and answer.value is not None:

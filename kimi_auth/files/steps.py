@@ -22,7 +22,7 @@ _DIRECTORY_SYNC_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
 def open_new(location: Location, mode: int = PRIVATE_FILE) -> int:
-    """One step: a descriptor of the new file `location`. Raises FileExistsError."""
+    """The step that makes the new file `location`: returns its descriptor. Raises FileExistsError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY | os.O_NOFOLLOW
     descriptor = os.open(location.name, flags, PRIVATE_FILE, dir_fd=location.directory)
     try:
@@ -40,7 +40,7 @@ def open_new(location: Location, mode: int = PRIVATE_FILE) -> int:
 def new_file(
     location: Location, data: bytes, *, allocate: int = 0, mode: int = PRIVATE_FILE, sync: bool = True
 ) -> None:
-    """One step: makes the file `location` with `data`; a failure leaves none behind. Raises FileExistsError."""
+    """The step that makes the file `location` with `data`; a failure leaves none behind. Raises FileExistsError."""
     descriptor = open_new(location, mode)
     try:
         try:
@@ -61,7 +61,7 @@ def renamed(old: Location, new: Location) -> None:
 
 
 def removed(location: Location) -> bool:
-    """One step: removes a file of an open directory; False if it was missing or could not be removed."""
+    """The step that removes a file of an open directory; False if it was missing or could not be removed."""
     try:
         os.unlink(location.name, dir_fd=location.directory)
     except OSError:
@@ -70,7 +70,7 @@ def removed(location: Location) -> bool:
 
 
 def sync_names(location: Location) -> None:
-    """One step: makes the names beside `location` durable; ignores a file system without that operation."""
+    """The step that makes the names beside `location` durable; ignores a file system without that operation."""
     with opened_directory(location) as descriptor:
         try:
             system.sync(descriptor)
@@ -80,7 +80,7 @@ def sync_names(location: Location) -> None:
 
 
 def overwrite(descriptor: int, data: bytes, offset: int) -> None:
-    """One step: writes all of `data` at `offset` of an open file, in as many writes as it takes."""
+    """The step that writes all of `data` at `offset` of an open file, in as many writes as it takes."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)

@@ -144,7 +144,7 @@ class Way:
         return True
 
     def _link(self, name: str, *, is_last: bool) -> str | None:
-        """On the walk: the target of the link `name`; None for a last name that is no link. A file on the way is an error."""
+        """The target of the link `name` on the walk; None for a last name that is no link. A file on the way is an error."""
         try:
             found = os.stat(name, dir_fd=self._here, follow_symlinks=False)
         except FileNotFoundError:

@@ -101,7 +101,7 @@ def link_durably(path: Path, data: bytes) -> bool:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """While `path` is written: an error names it instead of the temporary file, which no longer exists then."""
+    """Makes an error name `path`, the file that is written, instead of the temporary file, which no longer exists then."""
     try:
         yield
     except OSError as error:

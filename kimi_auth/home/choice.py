@@ -97,7 +97,7 @@ def _expanded(named: str, kind: Kind) -> Path:
 
 
 def looks_like_kimi_code(home: Path) -> list[str]:
-    """Where a directory is chosen as home: the marks by which it is kimi-code's, [] unless there are two of them."""
+    """The marks by which a directory that is chosen as home is kimi-code's, [] unless there are two of them."""
     marks = [name for name in CODE_HOME_MARKS if os.path.lexists(home / name)]
     if len(marks) == MARKS_MIN - 1 and _has_their_config(_config(home)):
         marks.append("config.toml")

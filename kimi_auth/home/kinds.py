@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 
 def slot(oauth_host: str, api_base: str) -> str:
-    """Of kimi-code's kind of home: the key of a login: one for each pair of addresses, the usual pair has a short one."""
+    """The key of a login in kimi-code's kind of home: one for each pair of addresses, the usual pair has a short one."""
     addresses = (oauth_host.strip().rstrip("/"), api_base.strip().rstrip("/"))
     if addresses == DEFAULT_ADDRESSES:
         return "oauth/kimi-code"

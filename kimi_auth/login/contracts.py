@@ -45,7 +45,7 @@ class LoginContext:
 
     @property
     def known_code(self) -> DeviceCode:
-        """In the context of device_login's hooks: the device code, in the states behind the one that asked for it."""
+        """The device code in the context of device_login's hooks, in the states behind the one that asked for it."""
         assert self.code is not None
         return self.code
 

@@ -63,7 +63,7 @@ class Notebook:
         self.path = path
 
     def is_there(self) -> bool:
-        """One look whether a move is noted there. Where we may not look there is none for us: the store names the fault."""
+        """Looks once whether a move is noted there. Where we may not look there is none for us: the store names the fault."""
         return os.path.lexists(self.path)
 
     def read(self) -> Note | None:
@@ -189,7 +189,7 @@ def _is_fenced(view: View, note: Note) -> bool:
 
 
 def _install(new: CredentialStore, token: Token, view: View, note: Note, device_id: str, *, ahead_s: float) -> None:
-    """Into the new store: the pair with all that belongs to it, last the pair itself: then the login is there."""
+    """Puts the pair into the new store with all that belongs to it, last the pair itself: then the login is there."""
     binding = view.binding or (Binding(token.issuer) if token.issuer else None)
     if binding is not None and note.to == "database" and not binding.device_id:
         binding = binding._replace(device_id=device_id)

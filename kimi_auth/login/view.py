@@ -69,7 +69,7 @@ class LoginView(Protocol):
 
 
 async def stays_for(view: LoginView, clock: Clock, seconds: float) -> bool:
-    """For a login that waits: sleeps in front of its view; False, and at once, if the person leaves the view meanwhile."""
+    """Sleeps in front of the view of a login that waits; False, and at once, if the person leaves the view meanwhile."""
     leaving, resting = asyncio.ensure_future(view.left()), asyncio.ensure_future(clock.sleep_async(seconds))
     try:
         await asyncio.wait({leaving, resting}, return_when=asyncio.FIRST_COMPLETED)

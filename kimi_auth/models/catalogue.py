@@ -33,7 +33,7 @@ def _clean_line(value: object) -> object:
 
 
 def _tokens(value: object) -> object:
-    """Of a model: a whole number of tokens from a number or its decimal digits; None where the server does not say."""
+    """A model's whole number of tokens, from a number or its decimal digits; None where the server does not say."""
     if (
         isinstance(value, str)
         and value.isascii()

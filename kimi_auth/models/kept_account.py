@@ -74,8 +74,8 @@ class KeptAccount:
 
 
 def subject_of(token: Token) -> str:
-    """What ties a kept account to its token: the subject that the access token claims, where it is a JWT; its signature
-    is not checked."""
+    """What ties a kept account to its token: the subject that the access token claims, where it is a JWT; for
+    comparison only, since its signature is not checked."""
     parts = token.access_token.split(".")
     if len(parts) != 3 or len(parts[1]) > PAYLOAD_MAX:
         return ""

@@ -174,8 +174,8 @@ def _put_services(config: dict[str, Any], platform: Platform, api_key: str | Non
 
 
 def _access(table: Mapping[str, Any], platform: Platform, api_key: str | None) -> dict[str, Any]:
-    """In a plan: how a provider or service of the config shows who it is. A static key set by the user is kept: it is used
-    when OAuth fails."""
+    """How a provider or service in a plan of the config shows who it is. A static key set by the user is kept: it is
+    used when OAuth fails."""
     if api_key is None:
         kept = table.get("api_key")
         api_key = kept if isinstance(kept, str) else ""

@@ -21,7 +21,8 @@ class ConfigLeftAlone:
         return False
 
     def check(self) -> None:
-        """Where the platform's part of config.toml is left to another program: nothing can stop a write that is not made."""
+        """Raises nothing for a platform's part of config.toml that is left to another program: nothing can stop a write
+        that is not made."""
 
     def install(self, models: tuple[ModelEntry, ...]) -> Literal[False]:
         """Writes nothing, and says so."""

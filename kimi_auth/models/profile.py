@@ -70,7 +70,7 @@ class Usage:
 
 
 def account_of(data: Mapping[str, Any]) -> Account | None:
-    """Checked and cleaned, the account in the answer of `/me`; None if it names neither a person nor an id."""
+    """The account in the answer of `/me`, checked and cleaned; None if it names neither a person nor an id."""
     account = Account(
         id=_text(data, "user_id", "userId", "id"),
         nickname=_text(data, "nickname", "name"),
@@ -83,7 +83,7 @@ def account_of(data: Mapping[str, Any]) -> Account | None:
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage | None:
-    """Checked and cleaned, the limits in the answer of `/usages`; None if there are none."""
+    """The limits in the answer of `/usages`, checked and cleaned; None if there are none."""
     limits = tuple(_limits(data))[:LIMITS_MAX]
     if not limits:
         return None
@@ -147,7 +147,7 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _text(data: Mapping[str, Any], *keys: str) -> str:
-    """Of an answer about the account: the first text or number, on one line, without invisible characters, at most 100 long."""
+    """The first text or number in an answer about the account, on one line, without invisible characters, at most 100 long."""
     for key in keys:
         value = data.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < NUMBER_MAX**2:
@@ -159,7 +159,7 @@ def _text(data: Mapping[str, Any], *keys: str) -> str:
 
 
 def _number(data: Mapping[str, Any], *keys: str) -> float | None:
-    """Of an answer about the quota: the first finite number that is there, not negative; a text counts as what it says."""
+    """The first finite number in an answer about the quota, not negative; a text counts as what it says."""
     for key in keys:
         value = data.get(key)
         if (
@@ -178,7 +178,7 @@ def _number(data: Mapping[str, Any], *keys: str) -> float | None:
 
 
 def _time_s(data: Mapping[str, Any], *keys: str) -> float | None:
-    """Of an answer about the quota: the first time, in unix seconds: ISO 8601, or a number of seconds or milliseconds."""
+    """The first time in an answer about the quota, in unix seconds: ISO 8601, or a number of seconds or milliseconds."""
     for key in keys:
         value = data.get(key)
         if isinstance(value, str) and 10 <= len(value) <= 40:

@@ -55,8 +55,8 @@ async def catalogue_of(
     *,
     timeout_s: float | None = None,
 ) -> Catalogue:
-    """One of all platforms asked at the same time: its models, with whatever bearer it takes, within `timeout_s`
-    seconds (None: no limit but that of each request). Raises nothing but a cancellation."""
+    """The models of one of the platforms that are asked at the same time, with whatever bearer it takes, within
+    `timeout_s` seconds (None: no limit but that of each request). Raises nothing but a cancellation."""
     try:
         return await within(timeout_s, lambda: _catalogue_of(source, static, headers, memory))
     except TimeoutError:
@@ -96,7 +96,7 @@ async def _catalogue_of(
 
 
 async def _ended(source: Source) -> KimiAuthError | None:
-    """For a sync: what the try to renew a rejected bearer has shown, where that was the end of the login."""
+    """The error that ended the login, where a sync's try to renew a rejected bearer has shown that."""
     try:
         await source.access_token()
     except SignInEnded as end:
@@ -107,7 +107,7 @@ async def _ended(source: Source) -> KimiAuthError | None:
 
 
 def managed(config: Mapping[str, object], known: Iterable[Platform]) -> tuple[Platform, ...]:
-    """Those of the known platforms to sync: the config has a provider for them; in the order in which they are known."""
+    """The known platforms to sync, for which the config has a provider, in the order in which they are known."""
     providers = config.get("providers")
     return tuple(platform for platform in known if isinstance(providers, dict) and platform.provider_key in providers)
 

@@ -1,4 +1,4 @@
-"""Where things stand in a TOML text: table headers and key/value pairs with their offsets, inline tables included.
+"""Finds the table headers and key/value pairs of a TOML text, with their offsets, inline tables included.
 
 The text has passed `tomllib` before, so the scanner need not validate, only find; where it does not understand a layout
 it raises `ValueError`. TOML 1.1's inline tables over several lines are understood too.

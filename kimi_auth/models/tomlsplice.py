@@ -27,7 +27,8 @@ Splice = tuple[int, int, str]
 
 
 def spliced(text: str, removed: frozenset[KeyPath], put: Iterable[tuple[KeyPath, Any]]) -> str:
-    """In one pass, the text without `removed` and all below them, and with the values of `put`, of whose paths none is below another.
+    """The text, spliced in one pass, without `removed` and all below them, and with the values of `put`, of whose paths
+    none is below another.
 
     Raises `ValueError` for a layout that cannot be edited, and for a value that TOML does not have.
     """
@@ -78,7 +79,8 @@ def _inline_cuts(text: str, nodes: list[Node], paths: frozenset[KeyPath]) -> lis
 
 
 def _before_comma(text: str, at: int, cuts: list[Splice]) -> int:
-    """Before a splice: where the space before `at` begins, and a comma before that; cuts on the way are taken out."""
+    """Where the space before a splice at `at` begins, and a comma before that; cuts on the way are taken out: this one
+    holds them."""
     while True:
         floor = cuts[-1][1] if cuts else 0
         at = floor + len(text[floor:at].rstrip())

@@ -26,7 +26,7 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 §7.6.1, with two that old clients send."""
 
 KEYS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
-"""Where clients put their key: of OpenAI, Anthropic, Azure, Google."""
+"""The header fields in which clients put their key: of OpenAI, Anthropic, Azure, Google."""
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _OF_THE_CLIENT = frozenset(
@@ -59,7 +59,7 @@ _NO_CORS = b"access-control-"
 
 
 def declared_length(fields: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """From the header fields of a request to the proxy: its Content-Length, 0 without a body, None for a body of
+    """The Content-Length in the header fields of a request to the proxy, 0 without a body, None for a body of
     undeclared length."""
     found = dict(fields)
     if (length := found.get(b"content-length", b"")).isdigit():
@@ -111,7 +111,7 @@ def _listed(fields: Fields) -> frozenset[bytes]:
 
 
 def _inside(location: bytes, url: str, api_base: str) -> bytes:
-    """For the header field Location: its address at the proxy if it is within the API base; b"" for any other."""
+    """The address at the proxy for the header field Location, if that is within the API base; b"" for any other."""
     try:
         target = urljoin(url, location.decode("ascii"))
     except ValueError:

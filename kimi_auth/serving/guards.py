@@ -108,7 +108,7 @@ def is_strange_path(raw: bytes) -> bool:
 
 
 def peer_refusal(door: Door, peer: Peer | None) -> Refusal | None:
-    """The guard that refuses a user who may not come in by this door."""
+    """The guard's refusal of a user who may not come in by this door."""
     if door.uids is None or (peer is not None and peer.uid in door.uids):
         return None
     return Refusal(403, "other_user", "this socket belongs to another user")
@@ -223,7 +223,7 @@ class Guarded:
         await refuse(send, refusal)
 
     def on_refusal(self, scope: Scope, refusal: Refusal) -> None:
-        """For subclasses of the guards, at each refusal: a log, a counter."""
+        """Called at each refusal, for subclasses of the guards to log or count it."""
 
     def _refusal(self, scope: Scope, limit: int) -> Refusal | None:
         headers = scope["headers"]

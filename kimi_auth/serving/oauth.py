@@ -62,7 +62,7 @@ async def device_authorization(_: Service, request: Request) -> Response:
 
 
 async def metadata(_: Service, request: Request) -> Response:
-    """For a sandbox's client: RFC 8414 §2, under the address that the client used."""
+    """The metadata of RFC 8414 §2 for a sandbox's client, under the address that the client used."""
     issuer = str(request.base_url).rstrip("/")
     return json_response(
         {

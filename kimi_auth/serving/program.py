@@ -86,7 +86,7 @@ def serve(
 
 
 def _refuse_exposed(host: str, port: int, options: Options, tls: ssl.SSLContext | None, hint: str = "") -> None:
-    """Before the server starts: raises ConfigError for an address on which it must not listen."""
+    """Raises ConfigError, before the server starts, for an address on which it must not listen."""
     if why := unsafe_address(host, has_tls=tls is not None, allow_remote=options.allow_remote):
         raise ConfigError(tr("{host}, port {port}: {reason}", host=host, port=port, reason=why), hint=hint)
 
@@ -232,8 +232,8 @@ def _alone_at(places: Places) -> AbstractContextManager[None]:
 
 @contextmanager
 def _alone(folder: Path, message: str, hint: str) -> Iterator[None]:
-    """From a server's start to its end: the lock on its folder. Raises ConfigError where another server has it; the kernel
-    frees the lock of one that was killed."""
+    """Holds the lock on a server's folder from its start to its end. Raises ConfigError where another server has it;
+    the kernel frees the lock of one that was killed."""
     make_directories(folder)
     place = folder / "server.lock"
     descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

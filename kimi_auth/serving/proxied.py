@@ -83,6 +83,6 @@ class _Proxied:
 
 
 async def refuse_as_api(send: Send, refusal: api_errors.Refusal) -> None:
-    """On the proxy's route, sends a refusal of the guards in the form of the API's errors. The connection is closed,
-    for its request was not read."""
+    """Sends a refusal of the guards on the proxy's route in the form of the API's errors. The connection is closed, for
+    its request was not read."""
     await api_errors.refuse(send, refusal._replace(closes=True))

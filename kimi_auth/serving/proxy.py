@@ -271,7 +271,7 @@ class _Client:
 
 
 async def _discarded(response: Exchange) -> None:
-    """Before the proxy repeats a refused request: reads a small answer to its end, to keep its connection; closes any other."""
+    """Reads a small answer to its end before the proxy repeats a refused request, to keep its connection; closes any other."""
     size = 0
     try:
         async for chunk in response.chunks():

@@ -35,7 +35,7 @@ MOUNTED, HOME_INSIDE = "/run/kimi", "/run/kimi-home"
 
 @contextmanager
 def _directory(path: Path | str, at: int | None = None) -> Iterator[int]:
-    """For the files that a sandbox is given: a descriptor of a directory of its home; below `at`, of one that is no link.
+    """A descriptor of a directory of the home whose files a sandbox is given; below `at`, of one that is no link.
     Raises OSError."""
     no_link = 0 if at is None else os.O_NOFOLLOW
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_link, dir_fd=at)
@@ -100,7 +100,7 @@ class Sandbox(NamedTuple):
         return self.handles.secret(self.grant_id)
 
     def record(self) -> str:
-        """For a sandbox: the credential file of the Kimi CLI and of kimi-auth."""
+        """The content of a sandbox's credential file, for the Kimi CLI and for kimi-auth."""
         return json.dumps(self.pair.record())
 
     def files(self) -> dict[str, bytes]:

@@ -118,9 +118,9 @@ class Service:
         return await self.grant_of(request, secret.strip() if scheme.lower() == "bearer" else "", status=401)
 
     async def grant_of_key(self, request: Request, key: str) -> str:
-        """For any endpoint: the id of the grant that an API key stands for: the grant's secret, or at its socket the access
-        token of now, for a client with a credential file (kimi-code) sends no other key. An earlier token is refused as the
-        API would, and the client renews; that is no guess, and slows nothing down. Raises Denied."""
+        """The id of the grant that an API key stands for at any endpoint: it is the grant's secret, or at its socket
+        the access token of now, for a client with a credential file (kimi-code) sends no other key. An earlier token is
+        refused as the API would, and the client renews; that is no guess, and slows nothing down. Raises Denied."""
         door = door_of(request.scope)
         if not door.grant or not self.login.has_had(key):
             return await self.grant_of(request, key, status=401)
@@ -133,7 +133,7 @@ class Service:
         raise Denied(401, "invalid_token", "this access token was replaced: renew it", why="replaced")
 
     async def grant_of(self, request: Request, text: str, *, status: int = 400) -> str:
-        """For any endpoint: the id of the grant that a handle or secret was made for. Raises Denied, after a wait that
+        """The id of the grant that a handle or secret at any endpoint was made for. Raises Denied, after a wait that
         grows with each wrong one of the same source."""
         door, caller = door_of(request.scope), caller_of(request)
         handle = self.handles.read(text)
@@ -147,8 +147,8 @@ class Service:
         raise Denied(status, code, "this handle or secret is worth nothing here", why=why)
 
     async def ask(self, grant_id: str, caller: Caller, wish: Wish, *, status: int = 400) -> GrantContext:
-        """For every endpoint: a walk of the grant, and what it found. Raises Denied where nothing may leave; `status` is for a
-        grant that has ended."""
+        """Walks the grant for an endpoint, and returns what the walk found. Raises Denied where nothing may leave;
+        `status` is for a grant that has ended."""
         if not grant_id:
             return await self._ask_as_owner(caller, wish)
         state, ctx = await self.life.ask(grant_id, caller, wish)
@@ -165,7 +165,7 @@ class Service:
         return ctx
 
     def standing(self, grant_id: str) -> Callable[[], Awaitable[bool]]:
-        """For any endpoint, while it answers: tells if the grant still stands; its files are looked at once in `STANDS_S`."""
+        """Lets an endpoint that answers ask whether the grant still stands; its files are looked at once in `STANDS_S`."""
         looked_s = self.clock.monotonic_s()
 
         async def stands() -> bool:

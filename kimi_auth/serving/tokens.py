@@ -22,8 +22,8 @@ SECONDS_MAX = 10 * 365 * 86_400.0
 
 
 async def token(service: Service, request: Request) -> Response:
-    """The token endpoint: the current access token; `min_ttl`: with so much life left, `not_fp` and `wait`: once it is
-    another one, or so many seconds have passed."""
+    """The token endpoint gives the current access token; `min_ttl`: with so much life left, `not_fp` and `wait`: once
+    it is another one, or so many seconds have passed."""
     grant_id = await service.admitted(request)
     query = request.query_params
     wish = Wish(min_ttl_s=_seconds(query.get("min_ttl", "0"), "min_ttl"))
@@ -34,8 +34,8 @@ async def token(service: Service, request: Request) -> Response:
 
 
 async def rejected(service: Service, request: Request) -> Response:
-    """The token endpoint: another access token instead of the one with the fingerprint `fp`, which the API refused or
-    which ends soon; the same one again where no other may be had now."""
+    """The token endpoint gives another access token instead of the one with the fingerprint `fp`, which the API refused
+    or which ends soon; the same one again where no other may be had now."""
     grant_id = await service.admitted(request)
     try:
         told = json.loads(await request.body())
@@ -56,18 +56,18 @@ async def _answer(service: Service, request: Request, grant_id: str, wish: Wish)
 
 
 async def healthy(service: Service, request: Request) -> Response:
-    """For an operator: 200 while the process answers."""
+    """Tells an operator that the process answers: 200."""
     return json_response({"status": "ok", "version": __version__})
 
 
 async def ready(service: Service, request: Request) -> Response:
-    """For an operator: 200 while requests are accepted; 503 from the moment that the server drains."""
+    """Tells an operator whether requests are accepted: 200, and 503 from the moment that the server drains."""
     is_ready = not service.is_stopping()
     return json_response({"status": "ready" if is_ready else "draining"}, 200 if is_ready else 503)
 
 
 async def metrics(service: Service, request: Request) -> Response:
-    """For an operator: OpenMetrics 1.0, counts by outcome, without the name of a grant."""
+    """Tells an operator the counts by outcome, without the name of a grant: OpenMetrics 1.0."""
     await service.admitted(request)
     lines = [
         "# TYPE kimi_auth_login info",

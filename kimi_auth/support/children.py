@@ -49,7 +49,7 @@ def _python() -> list[str] | None:
 
 
 def _import_path() -> list[str]:
-    """For a child: `sys.path` without the current directory and relative entries, but always with this package's root."""
+    """The `sys.path` of a child: without the current directory and relative entries, but always with this package's root."""
     try:
         here = os.getcwd()  # noqa: PTH109
     except OSError:  # it has been removed

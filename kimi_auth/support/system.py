@@ -63,8 +63,8 @@ def sync(descriptor: int) -> None:
 
 
 def allocate(descriptor: int, size: int) -> bool:
-    """On this system, takes blocks for `size` bytes from the beginning; False where the system or the file system has
-    no such call. Raises OSError: no room."""
+    """Takes blocks for `size` bytes from the beginning; False where this system or the file system has no such call.
+    Raises OSError: no room."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except AttributeError:

@@ -79,8 +79,8 @@ def are_complete() -> bool:
 
 
 def completed(failure: Exception) -> bool:
-    """After the `failure` of a connection: reads the system's file of authorities too, if a server's issuer was not found by
-    name. True if another try may find it; nothing was sent. Takes some 30 ms, once in a process.
+    """Reads the system's file of authorities too, after the `failure` of a connection for which a server's issuer was
+    not found by name. True if another try may find it; nothing was sent. Takes some 30 ms, once in a process.
 
     The file may have more than the directory: one that was appended or mounted, one whose own file only root may read.
     """

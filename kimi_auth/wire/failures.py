@@ -108,7 +108,7 @@ def message_of(failure: Exception) -> str:
 
 
 def reason_of(failure: BaseException) -> str:
-    """Of a failure, the first error of the system: "Connection refused" rather than "All connection attempts failed"."""
+    """The first error of the system in a failure: "Connection refused" rather than "All connection attempts failed"."""
     cause: BaseException | None = failure
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__

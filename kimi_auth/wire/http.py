@@ -105,8 +105,8 @@ class _SocksCloser:
 
 @contextmanager
 def _through_socks() -> Iterator[None]:
-    """While a request is sent: makes a NotSentError of the exceptions for a proxy that does not speak SOCKS 5. httpcore lets
-    socksio's errors and its assertions about the kind of reply pass; both come before the request is written."""
+    """Makes a NotSentError of the exceptions for a proxy that does not speak SOCKS 5, while a request is sent: httpcore
+    lets socksio's errors and its assertions about the kind of reply pass. Both come before the request is written."""
     try:
         yield
     except Exception as failure:

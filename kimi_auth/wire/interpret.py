@@ -138,7 +138,7 @@ def _sentence(row: Row[object], response: RawResponse, message: str) -> str:
 
 
 def _message(response: RawResponse, error: str, description: str) -> str:
-    """For an Answer's sentence: the message of the server, or else of the network."""
+    """The message in an Answer's sentence: the server's, or else the network's."""
     if error:
         said = clean(error, _CODE_SHOWN_MAX) + (f": {description}" if description else "")
         shown = clean(redact(said, response.secrets, guess=True))

@@ -59,8 +59,9 @@ async def _connect_to_nothing(library: Any) -> None:
 
 
 def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> _Verifying:
-    """For a client in an event loop: a transport of `library` to the server of `url`, through the proxy and with the certificates
-    of this environment. It keeps `connections` open at most, each for `idle_s` seconds without a request. Raises UnsendableError."""
+    """A transport of `library` for a client in an event loop, to the server of `url`, through the proxy and with the
+    certificates of this environment. It keeps `connections` open at most, each for `idle_s` seconds without a request.
+    Raises UnsendableError."""
     limits = library.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=idle_s)
     return _Verifying(None, lambda: library.AsyncHTTPTransport(**settings_for(url, library), limits=limits))
 

@@ -112,8 +112,8 @@ class OAuthClient:
         await self._clients.aclose()
 
     def _discover(self, ends_at_s: float) -> str | RawResponse:
-        """For a revocation (RFC 7009): its endpoint in the server's metadata, or the response to report where it cannot be
-        sent."""
+        """The endpoint for a revocation (RFC 7009) in the server's metadata, or the response to report for the
+        revocation, which was never sent."""
         issuer = self._endpoints.issuer
         missing = RawResponse(host_of(issuer), failure=NoEndpointError)
         if not self._endpoints.discover_revocation:

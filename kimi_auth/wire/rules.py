@@ -20,7 +20,8 @@ Outcome_co = TypeVar("Outcome_co", covariant=True)
 Outcome = TypeVar("Outcome")
 
 ANY_ERROR = frozenset({"*"})
-"""In a row: any OAuth error code. Text of a web framework in the same member ("Not Found") is not a code."""
+"""A row's condition that any OAuth error code meets. Text of a web framework in the same member ("Not Found") is not a
+code."""
 
 _ERROR_CODE = re.compile(r"[a-z0-9_.-]+")
 

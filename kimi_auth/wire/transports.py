@@ -16,7 +16,7 @@ __all__ = ["Transport", "no_cookies", "safe", "settings_for"]
 
 
 def settings_for(url: str, library: Any) -> dict[str, Any]:
-    """To set up a client: certificates and proxy for a request to `url`. Raises UnsendableError.
+    """The certificates and the proxy that set up a client for a request to `url`. Raises UnsendableError.
 
     `trust_env=False`: `proxy_for` chooses the proxy for each URL, with our exemption for loopback, and `trusted` the
     certificates.
@@ -66,5 +66,6 @@ def safe(response: http_libraries.Response) -> http_libraries.Response:
 
 
 def no_cookies() -> CookieJar:
-    """For a client's set-up: a jar that stores and parses nothing: OAuth needs no cookies, and a server could attack the parser."""
+    """A client's jar, set up to store and parse nothing: OAuth needs no cookies, and a server could attack the
+    parser."""
     return CookieJar(DefaultCookiePolicy(netscape=False, rfc2965=False))

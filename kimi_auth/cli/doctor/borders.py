@@ -42,7 +42,7 @@ def border(mount: files.Mount, kernel: str) -> tuple[str, str] | None:
 
 
 def release() -> str:
-    """For the border to Windows: the release of the kernel, which names Microsoft's under WSL; "" where it is not said."""
+    """The release of the kernel, which names Microsoft's on the border to Windows (WSL); "" where it is not said."""
     try:
         return Path("/proc/sys/kernel/osrelease").read_text("ascii", "replace")
     except OSError:

@@ -37,7 +37,7 @@ STEPS: dict[str, str] = {
 
 
 def stored(session: Session, found: Status) -> Iterator[Check]:
-    """A check: the credential's state. What a claim or a backoff explains is said by those."""
+    """Checks the credential's state; what a claim or a backoff explains is left to their checks."""
     if found.state == "absent" and is_waiting(components_of(session).config, session.platform):
         return  # said by `keyring`
     error = found.error
@@ -69,7 +69,7 @@ def _says_error(found: Status) -> bool:
 
 
 def bound(session: Session, found: Status) -> Iterator[Check]:
-    """A check: the account of the login, and the source of that name. Obstacles to reading it are reported by `stored`."""
+    """Checks the account of the login, and the source of that name; obstacles to reading it are reported by `stored`."""
     if not found.fp or session.platform.oauth is None or isinstance(found.error, WrongIssuer):
         return
     says = {
@@ -83,7 +83,7 @@ def bound(session: Session, found: Status) -> Iterator[Check]:
 
 
 def told(session: Session, found: Status) -> Iterator[Check]:
-    """A check: what the store says of itself, that only the owner may read the file."""
+    """Checks what the store says of itself: that only the owner may read the file."""
     mode = _mode(session)
     if found.state == "corrupt" and mode is not None and not mode & stat.S_IRUSR:
         return  # said by `stored`
@@ -94,7 +94,7 @@ def told(session: Session, found: Status) -> Iterator[Check]:
 
 
 def keyring(session: Session, _: Status) -> Iterator[Check]:
-    """A check: an old Kimi CLI's login in the system keyring moves into the file with the next command that needs a token."""
+    """Checks the keyring for an old Kimi CLI's login: it moves into the file with the next command that needs a token."""
     if not is_waiting(components_of(session).config, session.platform):
         yield Check(tr("keyring"), tr("nothing waits there"))
         return

@@ -32,7 +32,7 @@ _KIMI_CLI_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}\.tmp")
 
 
 def writers(session: Session, found: Status) -> Iterator[Check]:
-    """A check: a Kimi CLI that writes the same file. It takes the same lock, so that is well until something is lost."""
+    """Checks for a Kimi CLI that writes the same file: it takes the same lock, so that is fine until something is lost."""
     path = file_of(session)
     if path is None:
         return
@@ -51,7 +51,7 @@ def writers(session: Session, found: Status) -> Iterator[Check]:
 
 
 def locks(session: Session, _: Status) -> Iterator[Check]:
-    """A check: locks exclude. Two holders of one at a time would spend one refresh token twice, and the login would be over."""
+    """Checks that locks exclude each other: two holders of one would spend one refresh token twice, and end the login."""
     path = file_of(session)
     place = path if path and path.parent.is_dir() else components_of(session).config.path
     if not place.parent.is_dir():
@@ -66,7 +66,7 @@ def locks(session: Session, _: Status) -> Iterator[Check]:
 
 
 def writable(session: Session, found: Status) -> Iterator[Check]:
-    """A check: a renewal and a change of config.toml could be written now."""
+    """Checks that a renewal and a change of config.toml could be written now."""
     path = file_of(session)
     if path is None or not path.parent.is_dir() or found.state == "corrupt":
         return
@@ -89,8 +89,8 @@ def writable(session: Session, found: Status) -> Iterator[Check]:
 
 
 def why_locks_are_shared(path: Path) -> str:
-    """For doctor's check of the disk: tries a lock beside `path`, and tells why it could have two holders, "" if it
-    could not. Raises StorageError for none."""
+    """Tries a lock beside `path` for doctor's check of the disk, and tells why it could have two holders, "" if it
+    could not. Raises StorageError where there is no lock."""
     probe = files.temporary(path)
     try:
         with locked([probe], 0.0):
@@ -100,7 +100,7 @@ def why_locks_are_shared(path: Path) -> str:
 
 
 def _ages_s(directory: Path) -> Iterator[float]:
-    """Of other writers on the disk: how long ago each temporary file of a Kimi CLI was written, in seconds."""
+    """How long ago each temporary file of a Kimi CLI, another writer on the disk, was written, in seconds."""
     try:
         for path in directory.iterdir():
             if _KIMI_CLI_TEMPORARY.fullmatch(path.name):

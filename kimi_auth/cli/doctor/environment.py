@@ -40,7 +40,7 @@ ELSEWHERE = tr("name another directory: export KIMI_SHARE_DIR=/a/directory")
 
 
 def location(session: Session, status: Status) -> Iterator[Check]:
-    """A check: which version looks where; a share dir that cannot be one, or that depends on where a command is started."""
+    """Checks which version looks where, and for a share dir that cannot be one or depends on where a command is started."""
     overrides = [name for name in OVERRIDES if os.environ.get(name)]
     told = joined("", (f"kimi-auth {__version__}", *(tr(", {name} is set", name=name) for name in overrides)))
     yield Check(tr("version"), told)
@@ -72,7 +72,7 @@ def variables(session: Session, found: Status) -> Iterator[Check]:
 
 
 def account(session: Session, found: Status) -> Iterator[Check]:
-    """A check around the credential: the account that is looked at, and whether the Kimi CLI's config.toml has the one in use."""
+    """Checks the account that doctor looks at, and whether the Kimi CLI's config.toml has the one in use."""
     parts = components_of(session)
     if not parts.account:
         return
@@ -149,7 +149,7 @@ def _directories(path: Path) -> Iterator[Path]:
 
 
 def models(session: Session, found: Status) -> Iterator[Check]:
-    """A check: config.toml understood, writable, with the platform's models and a default model that is one of them."""
+    """Checks that config.toml is understood and writable, has the platform's models, and one of them as default model."""
     edit = f"${{EDITOR:-vi}} {shlex.quote(str(components_of(session).config.path))}"
     try:
         config = components_of(session).config.read()

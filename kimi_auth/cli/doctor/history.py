@@ -23,7 +23,8 @@ SHOWN = 8
 
 
 def walks(session: Session, _: Status) -> Iterator[Check]:
-    """A check: the last walks, newest first: when, which machine, how it ended, what took longest; and how to see more of one."""
+    """Lists the last walks as checks, newest first: when, which machine, how it ended, what took longest; how to see
+    more of one."""
     if file_of(session) is None:
         return
     last = components_of(session).walks

@@ -42,7 +42,7 @@ THEIR_LOCK = tr("lock of kimi-code")
 
 
 def home(session: Session, found: Status) -> Iterator[Check]:
-    """A check: whose home it is, and what makes sharing it unsafe."""
+    """Checks whose home it is, and what makes sharing it unsafe."""
     chosen = components_of(session).home
     if chosen.kind is not KIMI_CODE:
         if found.other_home:
@@ -64,7 +64,7 @@ def home(session: Session, found: Status) -> Iterator[Check]:
 
 
 def pairs(session: Session, found: Status) -> Iterator[Check]:
-    """A check: one pair in two homes: whichever renews first ends the login of the other. A logout would end both."""
+    """Checks for one pair in two homes: whichever renews first ends the login of the other, and a logout would end both."""
     home = components_of(session).home
     homes = {one.path: one for one in (choose(os.environ, kind) for kind in KINDS) if one.path != home.path}
     for _, other in sorted(homes.items()):
@@ -80,7 +80,7 @@ def pairs(session: Session, found: Status) -> Iterator[Check]:
 
 
 def peer_lock(session: Session, _: Status) -> Iterator[Check]:
-    """A check: kimi-code's lock directories: this login's, and those of others that are no good."""
+    """Checks kimi-code's lock directories: this login's, and those of others that are no good."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE or parts.platform.oauth is None:
         return
@@ -107,7 +107,7 @@ def _age(seen: os.stat_result) -> str:
 
 
 def _unusable(path: Path, seen: os.stat_result) -> Check | None:
-    """A finding: a lock of kimi-code's that it can never take, or not for a long time."""
+    """The finding about a lock that kimi-code can never take, or not for a long time."""
     quoted = shlex.quote(str(path))
     if not stat.S_ISDIR(seen.st_mode):
         return Check(THEIR_LOCK, tr("{path} is no directory: kimi-code can never renew", path=path), f"rm {quoted}")
@@ -130,7 +130,7 @@ def _unusable(path: Path, seen: os.stat_result) -> Check | None:
 
 
 def leftovers(session: Session, _: Status) -> Iterator[Check]:
-    """A check: unfinished writes of kimi-code, which hold a pair; their writers are named in them."""
+    """Checks for unfinished writes of kimi-code, which hold a pair; their writers are named in them."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return
@@ -151,7 +151,7 @@ def leftovers(session: Session, _: Status) -> Iterator[Check]:
 
 
 def skew(session: Session, _: Status) -> Iterator[Check]:
-    """A check: the clock of the disk against ours. kimi-code tells by comparing them that its lock is stale."""
+    """Checks the clock of the disk against ours: kimi-code compares them to tell that its lock is stale."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return
@@ -176,9 +176,9 @@ def skew(session: Session, _: Status) -> Iterator[Check]:
 
 
 def remote_control(session: Session, _: Status) -> Iterator[Check]:
-    """A check: Remote Control (`kimi rc`, or switched on in a session) has taken the refresh token at its start: after
-    the next rotation, its own or ours, it holds a stale one. It names itself in a file; its command line is no
-    evidence, since kimi-code replaces that by its name."""
+    """Checks for Remote Control (`kimi rc`, or switched on in a session), which has taken the refresh token at its
+    start: after the next rotation, its own or ours, it holds a stale one. It names itself in a file; its command line
+    is no evidence, since kimi-code replaces that by its name."""
     parts = components_of(session)
     if parts.home.kind is not KIMI_CODE:
         return

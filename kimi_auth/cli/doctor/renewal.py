@@ -40,7 +40,7 @@ CLAIMS = {
 
 
 def lately(session: Session, found: Status) -> Iterator[Check]:
-    """A check: when the pair was renewed last, as far as it was by us."""
+    """Checks when the pair was renewed last, as far as it was by us."""
     if found.fp:
         yield from _unusual(session, found)
         ago_s = time.time() - found.renewed_at_s
@@ -74,7 +74,7 @@ def _unusual(session: Session, found: Status) -> Iterator[Check]:
 
 
 def lock(session: Session, found: Status) -> Iterator[Check]:
-    """A check: who holds the credential's lock for a renewal, and does not give it back."""
+    """Checks which process holds the credential's lock for a renewal, and does not give it back."""
     holder = components_of(session).store.holder()
     if stopped := _stopped(holder):
         yield Check(
@@ -105,7 +105,7 @@ def lock(session: Session, found: Status) -> Iterator[Check]:
 
 
 def claim(session: Session, found: Status) -> Iterator[Check]:
-    """A check: a renewal that was begun and not finished."""
+    """Checks for a renewal that was begun and not finished."""
     if not claim_of(found):
         if found.fp and not found.claim:
             yield Check(tr("claim"), tr("none: no unfinished renewal"))
@@ -120,7 +120,7 @@ def claim(session: Session, found: Status) -> Iterator[Check]:
 
 
 def backoff(session: Session, found: Status) -> Iterator[Check]:
-    """A check: failures that keep every process from trying the next renewal for a while."""
+    """Checks for failures that keep every process from trying the next renewal for a while."""
     if not found.retry_at_s:
         return
     known = components_of(session).store.backoff()
@@ -138,7 +138,7 @@ def backoff(session: Session, found: Status) -> Iterator[Check]:
 
 
 def _under_way_s(session: Session, found: Status) -> float | None:
-    """For doctor: how long ago the renewal that is under way began, in seconds; None where there is none that could still be."""
+    """How long ago the renewal that doctor finds under way began, in seconds; None where there is none that could still be."""
     path = file_of(session)
     if path is None or not found.claim:
         return None
@@ -155,7 +155,8 @@ def _pid(holder: str) -> str:
 
 
 def _stopped(holder: str) -> str:
-    """For the check `lock`: the holder's pid if it is stopped (SIGSTOP, Ctrl-Z), "" if not or unknown. Linux: proc(5)."""
+    """The pid of the holder that `lock` found, if it is stopped (SIGSTOP, Ctrl-Z), "" if not or unknown. Linux:
+    proc(5)."""
     pid = "" if holder.endswith(ELSEWHERE) else _pid(holder)
     try:
         states = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
