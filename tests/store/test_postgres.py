@@ -615,3 +615,25 @@ def test_an_account_of_a_database_can_be_in_use(postgres: Cluster, tmp_path: Pat
         use_account(parts("elsewhere", f"postgresql:///x?host={tmp_path}"))
     assert parts("in-a-row").accounts.in_use("kimi-code") == "in-a-row"
     store.close()
+
+
+class BrokenOff(Line):
+    """A line that one who waits for the statement before breaks off, late: at the moment when the next one begins."""
+
+    @property
+    def is_busy(self) -> bool:
+        return self._busy
+
+    @is_busy.setter
+    def is_busy(self, busy: bool) -> None:
+        self._busy = busy
+        self._is_broken = self._is_broken or busy
+
+
+def test_a_statement_is_sent_or_fails(postgres: Cluster) -> None:
+    """A line that is broken off when a statement begins sends it all the same: without an error it has an answer."""
+    line = BrokenOff(Address(postgres.url()))
+    try:
+        assert line.ask("SELECT 1 AS one", {}) == [{"one": 1}]
+    finally:
+        line.close()
