@@ -86,7 +86,7 @@ class Session:
         self._only_here = only_here
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A session is pickled as the arguments that it was made from: another process opens the same login by itself."""
+        """A session is pickled as the arguments that it was made from: another process opens the login that they name there."""
         return pickled(self._again, self._only_here)
 
     @classmethod

@@ -124,7 +124,7 @@ class Terminal:
         self.line(json.dumps(value))
 
     def event(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
-        """A command's output as an event: a line in the form of the Kimi CLI's `login --json`, which editors read."""
+        """Writes one event to standard output, in the form that the Kimi CLI's `login --json` has, which editors read."""
         self.record({"type": kind, "message": message} | ({"data": dict(data)} if data is not None else {}))
 
     def picture(self, content: RenderableType) -> None:

@@ -215,7 +215,7 @@ def of_table(table: Mapping[str, Any]) -> Platform:
 
 
 def rules_of(tables: Iterable[Mapping[str, Any] | CapabilityRule]) -> tuple[CapabilityRule, ...]:
-    """Capability rules as data, which say what a platform's models can do: from tables that have been checked."""
+    """A platform's capability rules, which say what its models can do, from tables that have been checked."""
     return tuple(one if isinstance(one, CapabilityRule) else CapabilityRule(**_frozen(one)) for one in tables)
 
 

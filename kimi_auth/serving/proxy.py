@@ -17,6 +17,7 @@ from kimi_auth.clients.source import TokenSource
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.support.language import listed, tr
 from kimi_auth.support.logs import logger
+from kimi_auth.wire.certificates import untrusted
 from kimi_auth.wire.failures import UnsendableError, is_any_of, message_of
 
 from .api_errors import Refusal, refusal_of, refuse
@@ -284,6 +285,7 @@ async def _discarded(response: Exchange) -> None:
 
 def _broken(failure: Exception) -> Refusal:
     """Why there is no answer of the API: 504 for one that did not come in time, 502 otherwise."""
+    failure = untrusted(failure) or failure
     message = tr("the API did not answer: {why}", why=message_of(failure))
     if is_any_of(type(failure), "TimeoutException"):
         return Refusal(504, "unreachable", message, tr("try again later"))

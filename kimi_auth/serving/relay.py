@@ -53,9 +53,12 @@ async def _joined(inner: asyncio.StreamReader, back: asyncio.StreamWriter, socke
         return
     try:
         await asyncio.gather(_copy(inner, out), _copy(outer, back), return_exceptions=True)
-    finally:
         for writer in (out, back):
             writer.close()
+    finally:  # cancelled: a client that does not read keeps its connection no longer; closed ones are left alone
+        for writer in (out, back):
+            if not writer.is_closing():
+                writer.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

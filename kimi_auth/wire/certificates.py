@@ -7,15 +7,15 @@ import ssl
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kimi_auth.support.language import tr
 
-from .failures import UnsendableError, UntrustedError, reason_of
+from .failures import UnsendableError, UntrustedError, error_of_the_system, is_any_of, reason_of
 from .proxies import setting
 from .sanitize import clean
 
-__all__ = ["VARIABLES", "are_complete", "are_read", "completed", "trusted", "untrusted"]
+__all__ = ["VARIABLES", "are_read", "trusted", "untrusted"]
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """The first one that is set names the only trusted certificates. The last two are those of requests and curl, which are
@@ -34,16 +34,7 @@ _NAME = frozenset({62, 64})
 _Source = tuple[str, str, tuple[int, ...]]
 """The variable that names the certificates, the name that it gives, and the file's inode, size and time of change."""
 
-
-class _Trusted(NamedTuple):
-    """The context made of the certificates at `source`. Not `is_complete`: OpenSSL finds the system's authorities by name."""
-
-    source: _Source
-    context: ssl.SSLContext
-    is_complete: bool
-
-
-_read: _Trusted | None = None
+_read: tuple[_Source, ssl.SSLContext] | None = None
 _reading = threading.Lock()
 if hasattr(os, "register_at_fork"):
     # A thread that the child does not have may hold it; what it was reading is read again.
@@ -60,42 +51,15 @@ def trusted() -> ssl.SSLContext:
     global _read  # noqa: PLW0603 - one context for the process
     with _reading:
         source = _source()
-        if _read is None or _read.source != source:
-            directory = "" if source[0] else _searched()
-            _read = _Trusted(source, _context(directory), is_complete=not directory)
-        return _read.context
+        if _read is None or _read[0] != source:
+            _read = source, _context()
+        return _read[1]
 
 
 def are_read() -> bool:
     """True if the context of the trusted certificates is made: `trusted` returns at once."""
     known = _read
-    return known is not None and known.source == _source()
-
-
-def are_complete() -> bool:
-    """False while the system's authorities are found by name only: a certificate that is not trusted may be with `completed`."""
-    known = _read
-    return known is None or known.is_complete
-
-
-def completed(failure: Exception) -> bool:
-    """Reads the system's file of authorities too, after the `failure` of a connection for which a server's issuer was
-    not found by name. True if another try may find it; nothing was sent. Takes some 30 ms, once in a process.
-
-    The file may have more than the directory: one that was appended or mounted, one whose own file only root may read.
-    """
-    global _read  # noqa: PLW0603 - one context for the process
-    cause = _verification(failure)
-    if cause is None or getattr(cause, "verify_code", 0) in _CLOCK | _NAME:
-        return False
-    with _reading:
-        if _read is not None and not _read.is_complete:
-            _read = _read._replace(is_complete=True)
-            with suppress(OSError, ValueError):
-                # As data: a lookup of a file cannot be added safely to a context that other threads verify with.
-                pem = Path(ssl.get_default_verify_paths().openssl_cafile).read_bytes().decode("ascii", "ignore")
-                _read.context.load_verify_locations(cadata=pem)
-    return True
+    return known is not None and known[0] == _source()
 
 
 def _source() -> _Source:
@@ -108,7 +72,7 @@ def _source() -> _Source:
     return name, path, (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
 
-def _context(directory: str) -> ssl.SSLContext:
+def _context() -> ssl.SSLContext:
     # The system's authorities, among which an administrator adds a company's own, and from which one is taken that is no
     # longer trusted. Not `truststore`: on Linux it loads the same store; on macOS it verifies after the handshake through
     # the system's framework, which gives no names to show; and it would be one more package on every machine. Where only
@@ -125,7 +89,7 @@ def _context(directory: str) -> ssl.SSLContext:
             raise UnsendableError(
                 tr("the certificates in {name} cannot be used ({error})", name=name, error=reason_of(error))
             ) from None
-    elif directory:
+    elif directory := _searched():
         # OpenSSL reads the one that a server's certificate names. All of them, from a file, are a sixth of the
         # instructions of a process that renews once (250 of 1,490 million).
         context = ssl.create_default_context(capath=directory)
@@ -146,7 +110,7 @@ UNTRUSTED = (
 
 def untrusted(failure: Exception) -> UntrustedError | None:
     """The failure of a connection whose server presented a certificate that is not trusted; None for any other."""
-    cause = _verification(failure)
+    cause = _refusal(failure)
     if cause is None:
         return None
     names: tuple[str, str] | None = getattr(cause, "presented", None)
@@ -158,13 +122,13 @@ def untrusted(failure: Exception) -> UntrustedError | None:
     )
 
 
-def _verification(failure: Exception) -> ssl.SSLError | None:
-    """The refusal of a certificate that a connection failed of; None if it failed of something else. OpenSSL tells no code where
-    it could not read an authority's file."""
-    cause: BaseException | None = failure
-    while cause is not None and not (isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") == _UNVERIFIED):
-        cause = cause.__cause__ or cause.__context__
-    return cause
+def _refusal(failure: Exception) -> ssl.SSLError | None:
+    """The refusal of a certificate in the `failure` of a connection; None if it failed of something else. OpenSSL tells no code
+    where it could not read an authority's file."""
+    if not isinstance(failure, OSError) and not is_any_of(type(failure), "ConnectError"):
+        return None
+    cause = error_of_the_system(failure)
+    return cause if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") == _UNVERIFIED else None
 
 
 def _hint(code: int) -> str:
@@ -179,14 +143,15 @@ def _hint(code: int) -> str:
 
 
 def _searched() -> str:
-    """The directory in which OpenSSL finds the system's authorities by name (Debian, SUSE, Arch, Alpine); "" where it has
-    fewer than AUTHORITIES_MIN that we may read."""
-    directory = ssl.get_default_verify_paths().openssl_capath
-    with suppress(OSError), os.scandir(directory) as entries:
-        # "002c0b4f.0": the hash of a subject, and a number. Images that were made small keep links whose files are gone.
-        known = [entry.path for entry in entries if entry.name[8:] == ".0"]
-        if sum(os.access(path, os.R_OK) for path in known) >= AUTHORITIES_MIN:
-            return directory
+    """The directory in which OpenSSL finds the system's authorities by name, if it has what the system's file has (Debian, Alpine);
+    else "": one was appended to the file, another file was mounted over it, an authority may not be read."""
+    paths = ssl.get_default_verify_paths()
+    with suppress(OSError), os.scandir(paths.openssl_capath) as entries:
+        # "002c0b4f.0": the hash of a subject, and a number. The file is all of them, one after the other.
+        named = [entry for entry in entries if entry.name[8:9] == "." and entry.name[9:].isdecimal()]
+        size = sum(entry.stat().st_size for entry in named if os.access(entry.path, os.R_OK))
+        if len(named) >= AUTHORITIES_MIN and size == Path(paths.openssl_cafile).stat().st_size:
+            return paths.openssl_capath
     return ""
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "UnpinnedError",
     "UnsendableError",
     "UntrustedError",
+    "error_of_the_system",
     "is_any_of",
     "message_of",
     "reason_of",
@@ -107,11 +108,17 @@ def message_of(failure: Exception) -> str:
     return next((message for name, message in _MESSAGES if is_any_of(kind, name)), kind.__name__)
 
 
-def reason_of(failure: BaseException) -> str:
-    """The first error of the system in a failure: "Connection refused" rather than "All connection attempts failed"."""
+def error_of_the_system(failure: BaseException) -> OSError | None:
+    """The first error of the system in a failure, and none beyond it: what a caller handles meanwhile is its context, too."""
     cause: BaseException | None = failure
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def reason_of(failure: BaseException) -> str:
+    """The first error of the system in a failure: "Connection refused" rather than "All connection attempts failed"."""
+    cause: BaseException | None = error_of_the_system(failure)
     while cause is not None and cause.__cause__ is not None:
         cause = cause.__cause__
         if isinstance(cause, BaseExceptionGroup):

@@ -1,5 +1,5 @@
-"""The only module that sends. A request goes out, and every result comes back as `RawResponse`; only cancellation
-passes.
+"""Sends a request, from a thread or an event loop, through a proxy or SOCKS: the only module that does. Every result comes back
+as `RawResponse`; only cancellation passes.
 
 Threads (`send_sync`) and event loops (`send_async`) share everything except the sending itself. Bodies are read up to
 1 MiB, redirects are not followed, cookies are not kept, the environment sets proxies and certificates, and every

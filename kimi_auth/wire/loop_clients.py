@@ -13,7 +13,7 @@ from kimi_auth.clock import Clock
 from kimi_auth.support.http_libraries import library_for, loaded
 from kimi_auth.support.imports import undisturbed
 
-from .certificates import are_complete, are_read, completed, trusted
+from .certificates import are_read, trusted
 from .failures import UnsendableError
 from .http import send_async
 from .request import Request
@@ -58,12 +58,13 @@ async def _connect_to_nothing(library: Any) -> None:
         await transport.handle_async_request(library.Request("GET", "http://127.0.0.1:0/"))
 
 
-def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> _Verifying:
+def open_transport(url: str, library: Any, *, connections: int, idle_s: float) -> http_libraries.AsyncTransport:
     """A transport of `library` for a client in an event loop, to the server of `url`, through the proxy and with the
     certificates of this environment. It keeps `connections` open at most, each for `idle_s` seconds without a request.
     Raises UnsendableError."""
     limits = library.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=idle_s)
-    return _Verifying(None, lambda: library.AsyncHTTPTransport(**settings_for(url, library), limits=limits))
+    opened: http_libraries.AsyncTransport = library.AsyncHTTPTransport(**settings_for(url, library), limits=limits)
+    return opened
 
 
 class LoopClients:
@@ -75,7 +76,7 @@ class LoopClients:
         self._keeps = keeps
         self._clock = clock
         self._guard = threading.Lock()
-        self._by_loop: dict[tuple[asyncio.AbstractEventLoop, object], http_libraries.AsyncClient] = {}
+        self._by_loop: dict[tuple[asyncio.AbstractEventLoop, object, object], http_libraries.AsyncClient] = {}
 
     async def send(self, request: Request) -> RawResponse:
         """Sends over this event loop's client; see `send_async`."""
@@ -95,7 +96,7 @@ class LoopClients:
         library = library_for(self._given)
         settings = settings_for(request.url, library) if self._given is None else {}
         proxy = settings.get("proxy")
-        wanted = asyncio.get_running_loop(), proxy.url if proxy else None
+        wanted = asyncio.get_running_loop(), proxy.url if proxy else None, settings.get("verify")
         with self._guard:
             # A loop that was closed without `aclose` has no way left to close its connections; the garbage collector
             # does.
@@ -113,9 +114,8 @@ class LoopClients:
             return self._by_loop[wanted]
 
 
-class _Verifying:
-    """A transport of an event loop, which tries once more where a server's issuer was not found by name. Closes the one that it
-    made, never a `given` one."""
+class _AsyncTransport:
+    """`transports.Transport` for an event loop."""
 
     def __init__(
         self, given: http_libraries.AsyncTransport | None, make: Callable[[], http_libraries.AsyncTransport]
@@ -124,13 +124,7 @@ class _Verifying:
         self._owns = given is None
 
     async def handle_async_request(self, request: Any) -> http_libraries.Response:
-        is_last = not self._owns or are_complete()
-        try:
-            return await self._inner.handle_async_request(request)
-        except Exception as failure:
-            if is_last or not await asyncio.to_thread(completed, failure):
-                raise
-        return await self._inner.handle_async_request(request)
+        return safe(await self._inner.handle_async_request(request))
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,10 +135,3 @@ class _Verifying:
     async def aclose(self) -> None:
         if self._owns:
             await self._inner.aclose()
-
-
-class _AsyncTransport(_Verifying):
-    """`transports.Transport` for an event loop."""
-
-    async def handle_async_request(self, request: Any) -> http_libraries.Response:
-        return safe(await super().handle_async_request(request))

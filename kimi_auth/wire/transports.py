@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self
 
-from .certificates import are_complete, completed, trusted
+from .certificates import trusted
 from .proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -38,12 +38,6 @@ class Transport:
         self._owns = given is None
 
     def handle_request(self, request: Any) -> http_libraries.Response:
-        is_last = not self._owns or are_complete()
-        try:
-            return safe(self._inner.handle_request(request))
-        except Exception as failure:
-            if is_last or not completed(failure):
-                raise
         return safe(self._inner.handle_request(request))
 
     def __enter__(self) -> Self:

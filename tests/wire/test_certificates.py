@@ -10,7 +10,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from wire.sending import Send, in_loop, in_thread
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.wire import Answer, Endpoints, LocatedClient, OAuthClient, certificates
-from kimi_auth.wire.certificates import VARIABLES, are_complete, trusted
+from kimi_auth.wire.certificates import VARIABLES, trusted
 from kimi_auth.wire.failures import UntrustedError
 from kimi_auth.wire.request import Request
 
@@ -216,123 +216,124 @@ SYSTEM_HAS = 50
 """Authorities of a system that has its own."""
 
 
-def system_of(folder: Path, names: Iterable[str], monkeypatch: pytest.MonkeyPatch, file: Path | None = None) -> None:
-    """A system whose OpenSSL looks for authorities in `folder`, under those names, and in `file`."""
-    paths = ssl.get_default_verify_paths()._replace(
-        openssl_capath=str(folder), openssl_cafile=str(file or folder / "-")
-    )
+class System(NamedTuple):
+    """Where OpenSSL finds a system's authorities: by name in `folder`, and all of them in `file`."""
+
+    folder: Path
+    file: Path
+
+    def add(self, name: str, content: bytes) -> None:
+        """As update-ca-certificates does."""
+        (self.folder / name).write_bytes(content)
+        with self.file.open("ab") as file:
+            file.write(content)
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
+    """A system with one authority less than one of its own has."""
+    made = System(tmp_path / "certs", tmp_path / "bundle.crt")
+    made.folder.mkdir()
+    made.file.touch()
+    for number in range(SYSTEM_HAS - 1):
+        made.add(f"{number:08x}.0", b"never read")
+    paths = ssl.get_default_verify_paths()._replace(openssl_capath=str(made.folder), openssl_cafile=str(made.file))
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-    for name in names:
-        (folder / name).write_bytes(b"never read")
 
-    def defaults(context: ssl.SSLContext, *_: object) -> None:
-        context.load_verify_locations(file, folder)
+    def load_default_certs(context: ssl.SSLContext, *_: object) -> None:
+        pem = made.file.read_bytes().replace(b"never read", b"") if made.file.exists() else b""
+        if b"-----BEGIN" in pem:
+            context.load_verify_locations(cadata=pem.decode())
+        context.load_verify_locations(capath=made.folder)
 
-    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", defaults)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", load_default_certs)
+    return made
 
 
-def some_names(count: int) -> list[str]:
-    return [f"{number:08x}.0" for number in range(count)]
+def named(pair: Pair) -> str:
+    return f"{_subject_hash(pair.authority)}.0"
 
 
 @both_ways
-def test_the_system_finds_an_authority_by_its_name(
-    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_system_finds_an_authority_by_its_name(serve: Any, send: Send, tmp_path: Path, system: System) -> None:
     """Of many authorities in a directory only the one that is asked for is read, and none of certifi's is trusted."""
-    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
-    folder.mkdir()
-    system_of(folder, some_names(SYSTEM_HAS - 1), monkeypatch)
-    (folder / f"{_subject_hash(pair.authority)}.0").write_bytes(pair.authority.read_bytes())
+    pair = make_pair(tmp_path, "kimi")
+    system.add(named(pair), pair.authority.read_bytes())
     assert trusted().cert_store_stats()["x509"] == 0
     response = send(post(serve(pair).url))
     assert (response.failure, response.status) == (None, 200)
     assert trusted().cert_store_stats()["x509"] == 1
 
 
+def appended(system: System, pair: Pair) -> None:
+    """By a Dockerfile, after the system's own."""
+    system.add("0000abcd.0", b"never read")
+    with system.file.open("ab") as file:
+        file.write(pair.authority.read_bytes())
+
+
+def mounted(system: System, pair: Pair) -> None:
+    """Over the system's file, as Kubernetes' trust bundles are."""
+    system.add("0000abcd.0", b"never read")
+    system.file.write_bytes(pair.authority.read_bytes())
+
+
+def unreadable(system: System, pair: Pair) -> None:
+    """The authority's own file, made under umask 077; root reads it, so that a link without a file stands for it here."""
+    system.add(named(pair), pair.authority.read_bytes())
+    (system.folder / named(pair)).unlink()
+    (system.folder / named(pair)).symlink_to(system.folder / "gone.pem")
+
+
+def one_less(system: System, pair: Pair) -> None:
+    """A company's own few."""
+    system.file.write_bytes(pair.authority.read_bytes())
+
+
+def without_a_directory(system: System, pair: Pair) -> None:
+    """Fedora before 43, conda, Homebrew."""
+    for path in system.folder.iterdir():
+        path.unlink()
+    system.folder.rmdir()
+    system.file.write_bytes(pair.authority.read_bytes())
+
+
 @both_ways
-def test_the_system_s_file_has_more_than_its_directory(
-    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", [appended, mounted, unreadable, one_less, without_a_directory])
+def test_the_system_s_file_counts(
+    serve: Any, send: Send, tmp_path: Path, system: System, change: Callable[[System, Pair], None]
 ) -> None:
-    """An authority that was appended to it (a Dockerfile, a mounted bundle) is found by a second try, in the first request only."""
-    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
-    folder.mkdir()
-    bundle = tmp_path / "bundle.crt"
-    bundle.write_bytes("# AC RA\N{LATIN CAPITAL LETTER I WITH ACUTE}Z\n".encode() + pair.authority.read_bytes())
-    system_of(folder, some_names(SYSTEM_HAS), monkeypatch, bundle)
+    """Where its directory does not have what the file has, all of the file is trusted, and certifi's where both have few."""
+    pair = make_pair(tmp_path, "kimi")
+    change(system, pair)
     server = serve(pair)
-    for connections in (2, 3):
-        response = send(post(server.url))
-        assert (response.failure, response.status) == (None, 200)
-        assert len(server.connections) == connections
-    assert len(server.requests) == 2
-
-
-@both_ways
-def test_an_authority_whose_file_cannot_be_read(
-    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its name is there, and its content is no certificate for us (made under umask 077): the system's file has it."""
-    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
-    folder.mkdir()
-    system_of(folder, [*some_names(SYSTEM_HAS), f"{_subject_hash(pair.authority)}.0"], monkeypatch, pair.authority)
-    response = send(post(serve(pair).url))
-    assert (response.failure, response.status) == (None, 200)
-
-
-@both_ways
-def test_nothing_is_tried_again_for_another_fault(
-    serve: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An expired certificate whose issuer was found stays expired, whatever else is read."""
-    pair, folder = make_pair(tmp_path, "kimi", ends_in=-DAY), tmp_path / "certs"
-    folder.mkdir()
-    system_of(folder, some_names(SYSTEM_HAS), monkeypatch, pair.authority)
-    (folder / f"{_subject_hash(pair.authority)}.0").write_bytes(pair.authority.read_bytes())
-    server = serve(pair)
-    assert "certificate has expired" in send(post(server.url)).message
-    assert (len(server.connections), are_complete()) == (1, False)
-
-
-def only_few(folder: Path) -> Iterable[str]:
-    """A company's own, beside what `ls` shows of Debian's links by name."""
-    return [*some_names(SYSTEM_HAS - 1), *(f"Authority_{number}.pem" for number in range(SYSTEM_HAS))]
-
-
-def links_without_files(folder: Path) -> Iterable[str]:
-    for name in some_names(SYSTEM_HAS):
-        (folder / name).symlink_to(folder / "gone.pem")
-    return []
-
-
-def no_directory(folder: Path) -> Iterable[str]:
-    folder.rmdir()
-    return []
-
-
-@both_ways
-@pytest.mark.parametrize("fill", [only_few, links_without_files, no_directory])
-def test_a_system_without_authorities_of_its_own(
-    serve: Any,
-    send: Send,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fill: Callable[[Path], Iterable[str]],
-) -> None:
-    """certifi's are trusted beside the few that it has."""
-    pair, folder = make_pair(tmp_path, "kimi"), tmp_path / "certs"
-    folder.mkdir()
-    system_of(folder, fill(folder), monkeypatch, pair.authority)
+    response = send(post(server.url))
+    assert (response.failure, response.status, len(server.connections)) == (None, 200, 1)
     assert trusted().cert_store_stats()["x509_ca"] > SYSTEM_HAS
-    response = send(post(serve(pair).url))
-    assert (response.failure, response.status) == (None, 200)
 
 
-def test_a_system_s_file_of_authorities_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has one file (Fedora before 43, conda), certifi is not read beside it."""
-    system_of(tmp_path, [], monkeypatch, Path(certifi.where()))
+def test_a_system_s_file_of_authorities_is_enough(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has many of its own, certifi is not read beside it."""
+    system.file.write_bytes(Path(certifi.where()).read_bytes().decode("ascii", "ignore").encode())
     monkeypatch.setitem(sys.modules, "certifi", None)
     assert trusted().cert_store_stats()["x509_ca"] > SYSTEM_HAS
+
+
+@both_ways
+def test_an_old_refusal_is_not_the_new_failure(send: Send, raw_server: Any) -> None:
+    """Below an `except` of a certificate that was refused, a server that breaks off is no certificate: the token was sent."""
+    server = raw_server(lambda peer: None)
+    refusal = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    refusal.reason = "CERTIFICATE_VERIFY_FAILED"
+    try:
+        raise refusal
+    except ssl.SSLCertVerificationError:
+        broken = send(post(server.url))
+        unmet = send(post("http://127.0.0.1:1"))
+    assert len(server.requests) == 1
+    assert broken.failure is not None
+    assert unmet.failure is not None
+    assert UntrustedError not in {broken.failure, unmet.failure}
 
 
 def test_the_first_variable_counts(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +358,6 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest
 @both_ways
 def test_a_proxy_that_opens_tls(next_request: Any, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual reason: a proxy answers instead of the server, and the names are those of its own certificate."""
-    system_of(tmp_path, [], monkeypatch, Path(certifi.where()))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(make_pair(tmp_path, "the office's proxy").server)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -400,27 +400,17 @@ def located(url: str) -> LocatedClient:
     ],
     ids=["device code", "poll", "exchange", "revoke"],
 )
-@pytest.mark.parametrize(("names", "connections"), [(0, 1), (SYSTEM_HAS, 2)], ids=["by file", "by name"])
 def test_each_request(
-    serve: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    client_of: Callable[[str], Any],
-    ask: Callable[[Any], Answer[Any, Any]],
-    outcome: str,
-    names: int,
-    connections: int,
+    serve: Any, tmp_path: Path, client_of: Callable[[str], Any], ask: Callable[[Any], Answer[Any, Any]], outcome: str
 ) -> None:
-    """A certificate that is not trusted ends the start of a sign-in, and neither a poll nor a login; one connection, and one more
-    where the system's file of authorities was not read yet."""
-    system_of(tmp_path, some_names(names), monkeypatch, Path(certifi.where()))
+    """A certificate that is not trusted ends the start of a sign-in, and neither a poll nor a login; one connection."""
     server = serve(make_pair(tmp_path, "office proxy"))
     answer = ask(client_of(server.url))
     assert answer.outcome == outcome
     assert type(answer.error) is ConfigError
     assert "it is for office proxy, issued by Office CA" in str(answer.error)
     assert answer.error.hint == CA_HINT
-    assert (server.requests, len(server.connections)) == ([], connections)
+    assert (server.requests, len(server.connections)) == ([], 1)
 
 
 def test_other_failures_of_tls_stay_failures_of_the_network(library: Any, raw_server: Any) -> None:

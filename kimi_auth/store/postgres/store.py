@@ -268,7 +268,7 @@ class PostgresStore(PostgresReading):
         return Claim(state, mine["fp"], owner=self._me().text, nonce=mine["nonce"])
 
     def _staged_or_refuse(self) -> Claim:
-        """The answer that the store in PostgreSQL installs over a tombstone, which has nothing to send."""
+        """The answer that this store installs over a tombstone, whose pair cannot be sent. Raises StorageError if none is staged."""
         claim = self._claim(self._now(), None)
         if claim.state != "staged":
             raise StorageError(

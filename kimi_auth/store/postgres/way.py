@@ -98,6 +98,6 @@ def round_trip(seconds: float, count: int) -> Finding:
 
 
 def clock(ahead_s: float) -> Finding:
-    """The clock of the database, at the other end of the way, against this host's."""
+    """How far the clock of the database, at the other end of the way, is from this host's."""
     told = tr("the database's is {seconds:+.1f} s from this host's, and counts", seconds=ahead_s)
     return Finding(tr("clock"), told, tr("set both clocks by NTP") if abs(ahead_s) > APART_S else "")

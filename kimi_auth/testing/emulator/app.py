@@ -182,6 +182,6 @@ def _error(request: Request, status: int, text: str, headers: Mapping[str, str] 
 
 
 def describe_env(base_url: str, share_dir: str | None = None) -> dict[str, str]:
-    """The environment that leads the Kimi CLI, and kimi-auth, to the routes of an emulator."""
+    """The environment that points the Kimi CLI, and kimi-auth, at the routes of this emulator."""
     env = {"KIMI_CODE_OAUTH_HOST": base_url, "KIMI_CODE_BASE_URL": f"{base_url}/coding/v1"}
     return {**env, "KIMI_SHARE_DIR": share_dir} if share_dir else env
