@@ -172,6 +172,7 @@ def test_requests_end_in_order(serving: Serving) -> None:
     """At the end a request in flight is still answered, and the socket takes no more; the program's exit status is 0."""
     serving.start()
     fp = serving.get("/v1/token").json()["fp"]
+    until(lambda tick_s: not busy(serving) or time.sleep(0.02), "the end of that connection")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(serving.get, f"/v1/token?not_fp={fp}&wait=4")
         until(lambda tick_s: busy(serving) or time.sleep(0.02), "a request in flight")
