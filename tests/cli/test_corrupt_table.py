@@ -545,7 +545,9 @@ def test_broken(
     row: Row,
 ) -> None:
     """Each row, in this process."""
-    if row.message == IN_FLIGHT:  # the walk gives up after a second, and has the other thirty to say so on a busy machine
+    if (
+        row.message == IN_FLIGHT
+    ):  # the walk gives up after a second, and has the other thirty to say so on a busy machine
         monkeypatch.setattr("kimi_auth.credential.credential.LAST_WORD_S", 30.0)
     made = house(row.left_s)
     monkeypatch.chdir(made.share_dir)
