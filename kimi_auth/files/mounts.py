@@ -18,24 +18,10 @@ TABLE = Path("/proc/self/mountinfo")
 _GET_FLAGS = 2 << 30 | struct.calcsize("l") << 16 | 0x6601
 _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
 
-_MODELESS = (
-    "vfat",
-    "msdos",
-    "exfat",
-    "ntfs",
-    "9p",
-    "drvfs",
-    "cifs",
-    "smb",
-    "vboxsf",
-    "prl_fs",
-    "vmhgfs",
-    "fakeowner",
-    "fuse",
-)
-"""How the types of file systems begin that show one owner or one mode for every file, whatever `chmod` set: FAT, Windows'
-disks in WSL, shared folders of virtual machines and of desktop container engines, most of FUSE. There the kernel uses the
-mount's modes, too."""
+_MODELESS = r"vfat|msdos|exfat|ntfs3?|9p|drvfs|cifs|smb3|smbfs|vboxsf|prl_fs|vmhgfs|fakeowner|fuse.*"
+"""File systems that show one owner or one mode for every file, whatever `chmod` set: FAT, Windows' disks in WSL, shared
+folders of virtual machines and of desktop container engines, most of FUSE. There the kernel uses the mount's modes,
+too. A pattern that is compiled where it is asked for: most processes never do."""
 
 
 class Mount(NamedTuple):
@@ -52,7 +38,7 @@ def keeps_modes(device: int) -> bool:
     """False for the device number of a file system that stores no owners and modes for each file."""
     name = f"{os.major(device)}:{os.minor(device)}"
     kinds = {mount.kind for mount in _table() if mount.device == name}
-    return not any(kind.startswith(_MODELESS) for kind in kinds)
+    return not any(re.fullmatch(_MODELESS, kind) for kind in kinds)
 
 
 def mount_at(path: Path) -> Mount | None:
