@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +26,7 @@ from kimi_auth.serving.handles import Handles
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.records import GrantFiles
 from kimi_auth.serving.sandbox import Sandbox
-from serving.conftest import Reply, Serving, gone, there
+from serving.conftest import Reply, Serving, UnixConnection, gone, there
 
 
 def answers(ask: Callable[[], Reply]) -> Reply:
@@ -172,21 +175,19 @@ def test_requests_end_in_order(serving: Serving) -> None:
     """At the end a request in flight is still answered, and the socket takes no more; the program's exit status is 0."""
     serving.start()
     fp = serving.get("/v1/token").json()["fp"]
-    until(lambda tick_s: not busy(serving) or time.sleep(0.02), "the end of that connection")
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(serving.get, f"/v1/token?not_fp={fp}&wait=4")
-        until(lambda tick_s: busy(serving) or time.sleep(0.02), "a request in flight")
+    with contextlib.closing(UnixConnection(serving.owner)) as waiting:
+        waiting.request("GET", f"/v1/token?not_fp={fp}&wait=4")
+        until(lambda tick_s: unread_bytes(waiting.sock) == 0 or time.sleep(0.02), "a request in flight")
         assert serving.end() == (0, "")
-        assert waiting.result().status_code == 200
+        assert waiting.getresponse().status == 200
     with pytest.raises((ConnectionError, FileNotFoundError)):
         serving.get("/readyz")
 
 
-def busy(serving: Serving) -> bool:
-    """Whether a connection of a client's stands at the owner's socket."""
-    lines = Path("/proc/net/unix").read_text().splitlines()
-    names = (str(serving.owner), f".kimi.sock.{serving.process.pid}" if serving.process else "")
-    return sum(line.endswith(names) for line in lines) > 1
+def unread_bytes(sent: socket.socket) -> int:
+    """Of what was sent at a UNIX socket, what the server has not read yet: a request is in flight only once it is read, for a
+    connection without one is closed at the end."""
+    return int.from_bytes(fcntl.ioctl(sent, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def test_a_renewal_reaches_who_waits(serving: Serving) -> None:
