@@ -1,10 +1,9 @@
 """`kimi-auth`, and the fast lane of `kimi-auth token` (and of `--version`).
 
-A credential helper runs before every request of another program, so the common case (a stored token with time
-to spare) reads a few small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either
-prints that token or has no opinion: then the full program decides, and says why. A renewal that is due is left to a
-process of its own, started once the token is printed. The options are declared in `kimi_auth.cli.token`; here are the
-spellings of theirs that leave no doubt.
+A credential helper runs before every request of another program, so the common case (a stored token with time to spare) reads
+a few small files and imports nothing that Python has not loaded by itself (`--json` loads json). It either prints that token
+or has no opinion: then the full program decides, and says why. A renewal that is due is left to a process of its own, started
+once the token is printed. The options are declared in `kimi_auth.cli.declared`; here are the spellings that leave no doubt.
 """
 
 from __future__ import annotations
@@ -51,6 +50,7 @@ from kimi_auth.token import (
     fingerprint,
     is_ahead,
     is_due,
+    is_seconds,
     key_fingerprint,
     left_s,
 )
@@ -63,7 +63,6 @@ PLATFORM = DEFAULT_PLATFORM
 FORMATS = ("plain", "claude", "json")
 """Those of `--format` that are answered here; the others depend on what their programs say."""
 OAUTH_HOST = "https://auth.kimi.com"
-SECONDS_DIGITS_MAX = 9
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return status
         from kimi_auth.cli import main as full_program
 
-        return full_program(args)
+        return full_program(argv)
     except KeyboardInterrupt:
         return 130
 
@@ -129,7 +128,7 @@ def _options(words: Sequence[str]) -> dict[str, str]:
             or (name == "--platform" and value == PLATFORM)
             or (name == "--account" and is_label(value))
             or (name == "--format" and value in FORMATS)
-            or (name == "--min-ttl" and value.isascii() and value.isdigit() and len(value) <= SECONDS_DIGITS_MAX)
+            or (name == "--min-ttl" and is_seconds(value))
         )
         if not is_known or name in options:
             raise FallThrough
@@ -290,9 +289,8 @@ def _unwritten(error: OSError) -> str:
     from kimi_auth.support.language import selected, spoken, tr  # a token that arrives needs no sentences
 
     said = tr("cannot write to standard output: {reason}", reason=error.strerror)
-    return spoken(
-        tr("{message} ({hint})", message=said, hint=tr("send the output somewhere else")), selected(os.environ)
-    )
+    hint = tr("send the output somewhere else")
+    return spoken(tr("{message} ({hint})", message=said, hint=hint), selected(os.environ))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -27,4 +28,6 @@ def main(login: str) -> int:
 
 if __name__ == "__main__":
     os.chdir("/")  # it outlives the command: no directory is kept in use
-    sys.exit(main(sys.argv[1]))
+    status = main(sys.argv[1])
+    gc.freeze()  # as at the end of `kimi_auth.cli.app`
+    sys.exit(status)

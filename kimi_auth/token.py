@@ -184,6 +184,11 @@ def window_s(token: Token) -> float:
     return WINDOW_SHARE * lifetime_s(token)
 
 
+def is_seconds(text: str) -> bool:
+    """Whether `text` is a number of seconds as every reader spells it: one to nine digits."""
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
 def left_s(token: Token, now_s: float) -> float:
     """Seconds of life left at `now_s` (unix seconds), never negative; an unknown end leaves none."""
     left = token.expires_at_s - now_s

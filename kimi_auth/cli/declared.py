@@ -1,29 +1,34 @@
-"""The options of the commands that answer from disk, as data, and the command lines that leave no doubt about them.
+"""The options of the commands that other programs run, as data, and the command lines that leave no doubt about them.
 
 `typer` takes six times as long to load as Python to start, more than `status` takes for all that it does. A plain line, such
-as `status --json` or `run -- CMD`, is understood here; every other one, and every mistake, is Typer's, which reads its
+as `status --json`, `token --refresh` or `run -- CMD`, is understood here; every other one, and every mistake, is Typer's, which reads its
 declarations from the same data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from kimi_auth.support.language import LANGUAGES
+from kimi_auth.token import is_seconds
 
 __all__ = [
     "ACCOUNT",
     "ALL",
     "BROKERED",
     "ENV",
+    "FORMAT",
     "HOME",
     "JSON",
     "LANG",
+    "MIN_TTL",
     "PLAIN",
     "PLATFORM",
     "PROXY",
+    "REFRESH",
     "VERIFY",
+    "Format",
     "Option",
     "Plain",
     "is_text",
@@ -31,14 +36,19 @@ __all__ = [
 ]
 
 
+Format = Literal["plain", "json", "git", "docker", "kubectl", "claude"]
+
+
 class Option(NamedTuple):
-    """An option: its flag, its help, and the name of its value, "" for one that has none."""
+    """An option: its flag, its help, and the name of its value, "" for one that has none. A default that is a number says
+    that every value is one."""
 
     flag: str
     help: str
     metavar: str = ""
     is_repeated: bool = False
     choices: tuple[str, ...] = ()
+    default: str | float | None = None
 
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
@@ -46,6 +56,9 @@ HOME = Option("--home", "Whose home: kimi-cli, kimi-code, or a directory.", "HOM
 ACCOUNT = Option("--account", "Account; default: the one in use.", "NAME")
 ALL = Option("--all", "Every login: of each platform, region and account.")
 JSON = Option("--json", "Print one JSON object.")
+MIN_TTL = Option("--min-ttl", "Minimum remaining lifetime in seconds.", "S", default=0.0)
+REFRESH = Option("--refresh", "Renew now, even if the stored token works.")
+FORMAT = Option("--format", "The shape for the program that asks.", "FORMAT", choices=get_args(Format), default="plain")
 VERIFY = Option("--verify", "Ask the API whether it accepts the token.")
 ENV = Option("--env", "Set NAME (…_API_KEY), and the _BASE_URL that goes with it, too.", "NAME", is_repeated=True)
 PROXY = Option("--proxy", "Give CMD a local base URL for OpenAI- and Anthropic-style tools, and its key.")
@@ -58,17 +71,31 @@ LANG = Option("--lang", "Language of messages; default: the environment's.", "|"
 
 
 class Plain(NamedTuple):
-    """A command: its module, whose function of the same name runs it; its options by parameter; whether a command line of
-    another program follows `--`."""
+    """A command: its module, whose function of the same name runs it; its options by parameter; the parameter of a word that
+    is no option, "" where there is none; whether a command line of another program follows `--`."""
 
     module: str
     options: Mapping[str, Option]
+    argument: str = ""
     takes_command: bool = False
 
 
 PLAIN = {
     "status": Plain(
         "status", {"platform": PLATFORM, "account": ACCOUNT, "home": HOME, "every": ALL, "verify": VERIFY, "json": JSON}
+    ),
+    "token": Plain(
+        "token",
+        {
+            "platform": PLATFORM,
+            "account": ACCOUNT,
+            "home": HOME,
+            "min_ttl": MIN_TTL,
+            "refresh": REFRESH,
+            "json": JSON,
+            "form": FORMAT,
+        },
+        argument="operation",
     ),
     "run": Plain(
         "run",
@@ -105,16 +132,22 @@ def _values(plain: Plain, words: list[str]) -> dict[str, object] | None:
     found: dict[str, list[str]] = {}
     rest = iter(words)
     for word in rest:
-        name = names.get(word, "")
-        if not name or (name in found and not options[name].is_repeated):
+        name = names.get(word, "" if word.startswith("-") else plain.argument)
+        option = options.get(name, Option("", ""))
+        if not name or not word or (name in found and not option.is_repeated):
             return None
-        value = next(rest, "") if options[name].metavar else word
-        if options[name].metavar and (not value or value.startswith("-")):
-            return None
-        if options[name].choices and value not in options[name].choices:
+        value = next(rest, "") if option.metavar else word
+        if option.metavar and not _is_value(value, option):
             return None
         found.setdefault(name, []).append(value)
-    return {name: _value(option, found.get(name, [])) for name, option in plain.options.items()}
+    values = {name: _value(option, found.get(name, [])) for name, option in plain.options.items()}
+    return {**values, plain.argument: found.get(plain.argument, [None])[0]} if plain.argument else values
+
+
+def _is_value(value: str, option: Option) -> bool:
+    if not value or value.startswith("-") or (option.choices and value not in option.choices):
+        return False
+    return not isinstance(option.default, float) or is_seconds(value)
 
 
 def _value(option: Option, given: list[str]) -> object:
@@ -122,7 +155,9 @@ def _value(option: Option, given: list[str]) -> object:
         return bool(given)
     if option.is_repeated:
         return given
-    return given[0] if given else None
+    if not given:
+        return option.default
+    return float(given[0]) if isinstance(option.default, float) else given[0]
 
 
 def is_text(word: str) -> bool:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from kimi_auth.errors import ConfigError
 from kimi_auth.support.language import tr
@@ -21,7 +21,6 @@ from kimi_auth.token import Token
 __all__ = [
     "NOT_FOUND",
     "OPERATIONS",
-    "Format",
     "Request",
     "cluster_of",
     "docker_answer",
@@ -31,7 +30,6 @@ __all__ = [
     "read_request",
 ]
 
-Format = Literal["plain", "json", "git", "docker", "kubectl", "claude"]
 OPERATIONS: dict[str, tuple[str, ...]] = {"git": ("get", "store", "erase"), "docker": ("get", "store", "erase", "list")}
 
 USERNAME = "oauth2"

@@ -42,7 +42,7 @@ HOMES = {
     "login": "login",
     "logout": "logout",
     "status": "plain",
-    "token": "token",
+    "token": "plain",
     "adopt": "adopt",
     "lend": "lend",
     "serve": "serve",

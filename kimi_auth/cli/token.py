@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from kimi_auth.cli.declared import Format
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.helpers import (
     NOT_FOUND,
     OPERATIONS,
     USERNAME,
-    Format,
     Request,
     cluster_of,
     docker_answer,
@@ -21,16 +19,7 @@ from kimi_auth.cli.helpers import (
     kubectl_answer,
     read_request,
 )
-from kimi_auth.cli.options import (
-    AccountName,
-    HomeName,
-    Json,
-    PlatformId,
-    components_of,
-    open_default,
-    supply_of,
-    terminal_of,
-)
+from kimi_auth.cli.opening import components_of, open_default, supply_of
 from kimi_auth.cli.renewing import handed_out
 from kimi_auth.cli.terminal import Terminal, one_line
 from kimi_auth.errors import ConfigError
@@ -45,39 +34,26 @@ if TYPE_CHECKING:
 __all__ = ["token"]
 
 
-def seconds(value: float) -> float:
-    """The seconds of `kimi-auth token --min-ttl`; NaN is refused, because it compares with nothing and would pass every
-    bound."""
-    if value != value:  # noqa: PLR0124 - NaN
-        raise typer.BadParameter(tr("it is not a number"))
-    return value
-
-
 def token(
-    ctx: typer.Context,
-    platform: PlatformId = None,
-    account: AccountName = None,
-    home: HomeName = None,
-    min_ttl: Annotated[
-        float,
-        typer.Option(
-            "--min-ttl", metavar="S", min=0, max=1e9, help="Minimum remaining lifetime in seconds.", callback=seconds
-        ),
-    ] = 0.0,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Renew now, even if the stored token works.")] = False,
-    json: Json = False,
-    form: Annotated[Format, typer.Option("--format", help="The shape for the program that asks.")] = "plain",
-    operation: Annotated[
-        str | None, typer.Argument(metavar="OPERATION", help="get, store, erase or list: what git or docker asks for.")
-    ] = None,
-) -> None:
-    """Print a token that works, and nothing else."""
-    out = terminal_of(ctx)
+    out: Terminal,
+    *,
+    platform: str | None,
+    account: str | None,
+    home: str | None,
+    min_ttl: float,
+    refresh: bool,
+    json: bool,
+    form: Format,
+    operation: str | None,
+) -> int:
+    """Runs `kimi-auth token` and returns its exit status; raises what the session raises, and Usage."""
     form = _form(form, operation, json=json)
     request = read_request(form) if form in OPERATIONS and operation != "list" else Request()
     session = open_default(platform, home=home, account=account)
-    if form in OPERATIONS and not _is_to_be_answered(out, session, form, operation or "get", request):
-        return
+    if form in OPERATIONS:
+        status = _done_without_token(out, session, form, operation or "get", request)
+        if status is not None:
+            return status
     if form == "kubectl":
         _refuse_other_cluster(session)
     with out.signals.held():
@@ -116,6 +92,7 @@ def token(
                 left=left_s(pair, now_s),
             )
         )
+    return 0
 
 
 def _form(form: Format, operation: str | None, *, json: bool) -> Format:
@@ -141,15 +118,15 @@ def _refuse_other_cluster(session: Session) -> None:
         raise ConfigError(words, hint=tr("name that cluster's platform in the kubeconfig: --platform ID"))
 
 
-def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: str, request: Request) -> bool:
-    """Whether `kimi-auth token` prints an answer to the request: one for a token, from its server; other operations are
-    done here.
+def _done_without_token(out: Terminal, session: Session, form: str, operation: str, request: Request) -> int | None:
+    """Does what `kimi-auth token` is asked for by git or docker, where that is no token of this platform's server, and returns
+    the exit status; None where a token is to be printed.
 
     kimi-auth signs in by itself, so nothing is stored. What git erases, its server has refused: that token is replaced, if
     it is the stored one, as after any 401. An unknown operation is ignored, as git asks of helpers.
     """
     if operation == "get" and is_for(request, session.api_origin):
-        return True
+        return None
     if operation == "get":
         out.say(
             tr(
@@ -160,7 +137,7 @@ def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: st
         )
         if form == "docker":
             out.line(NOT_FOUND)
-            raise typer.Exit(1)
+            return 1
     elif operation == "list":
         out.record({origin_of(session.api_origin): USERNAME})
     elif operation == "store" and form == "docker":
@@ -168,4 +145,4 @@ def _is_to_be_answered(out: Terminal, session: Session, form: str, operation: st
     elif operation == "erase" and form == "git" and request.password and is_for(request, session.api_origin):
         with out.signals.held():
             session.rejected_sync(request.password)
-    return False
+    return 0

@@ -21,6 +21,16 @@ STATUS: dict[str, object] = {
     "verify": False,
     "json": False,
 }
+TOKEN: dict[str, object] = {
+    "platform": None,
+    "account": None,
+    "home": None,
+    "min_ttl": 0.0,
+    "refresh": False,
+    "json": False,
+    "form": "plain",
+    "operation": None,
+}
 RUN: dict[str, object] = {
     "platform": None,
     "account": None,
@@ -35,6 +45,13 @@ UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
     (["status", "--json"], {**STATUS, "json": True}),
     (["status", "--platform", "acme", "--verify"], {**STATUS, "platform": "acme", "home": None, "verify": True}),
     (["status", "--lang", "zh", "--json"], {**STATUS, "json": True}),
+    (["token"], TOKEN),
+    (["token", "--refresh", "--json"], {**TOKEN, "refresh": True, "json": True}),
+    (["token", "--min-ttl", "060", "--platform", "acme"], {**TOKEN, "min_ttl": 60.0, "platform": "acme"}),
+    (["token", "--format", "kubectl"], {**TOKEN, "form": "kubectl"}),
+    (["token", "erase", "--format", "git"], {**TOKEN, "form": "git", "operation": "erase"}),
+    (["token", "--format", "docker", "list"], {**TOKEN, "form": "docker", "operation": "list"}),
+    (["token", "--lang", "zh", "get"], {**TOKEN, "operation": "get"}),
     (["run", "--", "true"], {**RUN, "command": ["true"]}),
     (["run", "--", "sh", "-c", "x", "--", "--env"], {**RUN, "command": ["sh", "-c", "x", "--", "--env"]}),
     (
@@ -47,7 +64,6 @@ UNDERSTOOD: list[tuple[list[str], dict[str, object]]] = [
 
 TYPERS = [
     [],
-    ["token"],
     ["--verbose", "status"],
     ["status", "-v"],
     ["status", "--help"],
@@ -63,6 +79,18 @@ TYPERS = [
     ["status", "--lang", "en", "--lang", "zh"],
     ["status", "--", "x"],
     ["status", "x"],
+    ["token", ""],
+    ["token", "get", "erase"],
+    ["token", "--", "get"],
+    ["token", "--min-ttl", "60.5"],
+    ["token", "--min-ttl", "6e1"],
+    ["token", "--min-ttl", "-1"],
+    ["token", "--min-ttl", "\u0663"],
+    ["token", "--min-ttl", "1000000000"],
+    ["token", "--min-ttl", "60", "--min-ttl", "60"],
+    ["token", "--format", "xml"],
+    ["token", "--format"],
+    ["token", "-V"],
     ["run"],
     ["run", "--"],
     ["run", "true"],
@@ -71,7 +99,14 @@ TYPERS = [
 ]
 
 
-@pytest.mark.parametrize(("argv", "values"), UNDERSTOOD)
+LONGEST: tuple[list[str], dict[str, object]] = (
+    ["token", "--min-ttl", "999999999"],
+    {**TOKEN, "min_ttl": 999999999.0},
+)
+"""A session says but once that no token lives that long, so this line is not for `test_both_ways_say_the_same`."""
+
+
+@pytest.mark.parametrize(("argv", "values"), [*UNDERSTOOD, LONGEST])
 def test_a_plain_line(argv: list[str], values: dict[str, object]) -> None:
     """What leaves no doubt gives the arguments of the command's function."""
     assert understood(argv) == (PLAIN[argv[0]], values)
@@ -93,7 +128,10 @@ def test_typer_declares_the_same(name: str) -> None:
     for flag, option in declared.items():
         one = typed[flag]
         assert (one.help, one.multiple, one.is_flag) == (option.help, option.is_repeated, not option.metavar)
+        assert option.default is None or one.default == option.default
         assert options[one.name] == option
+    words = {one.name for one in program().commands[name].params if one.param_type_name == "argument"}
+    assert words == {"command" if PLAIN[name].takes_command else PLAIN[name].argument} - {""}
     assert callable(getattr(import_module(f"kimi_auth.cli.{PLAIN[name].module}"), name))
 
 

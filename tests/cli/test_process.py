@@ -101,3 +101,19 @@ def test_without_the_extra_there_is_one_line(tmp_path: Path, name: str) -> None:
     assert done.returncode == 2
     assert "kimi-auth[emulator]" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+AT_THE_END = """
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+from kimi_auth.cli import main
+main({argv})
+"""
+
+
+@pytest.mark.parametrize(("argv", "is_over"), [("", True), ("['platforms']", False)])
+def test_only_a_process_of_its_own_is_not_searched_for_garbage(argv: str, is_over: bool) -> None:
+    """At its end the program leaves its garbage where it is; called within another program it leaves that one's collector alone."""
+    line = [sys.executable, "-c", AT_THE_END.format(argv=argv), "platforms"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, str(is_over))

@@ -135,6 +135,8 @@ def all_modules(action: str, *argv: str) -> set[str]:
         (PROGRAM, ("status",)),
         (PROGRAM, ("status", "--json")),
         (PROGRAM, ("status", "--platform", "kimi-code")),
+        (PROGRAM, ("token", "--format", "kubectl")),
+        (PROGRAM, ("token", "--min-ttl", "1", "--home", "kimi-cli")),
         (PROGRAM, ("run", "--", "true")),
         (PROGRAM, ("run", "--env", "OPENAI_API_KEY", "--", "true")),
         (PROGRAM, ("--help",)),
@@ -146,6 +148,8 @@ def all_modules(action: str, *argv: str) -> set[str]:
         "status",
         "status --json",
         "status --platform",
+        "token --format kubectl",
+        "token --home",
         "run",
         "run --env",
         "--help",
@@ -159,7 +163,7 @@ def test_what_answers_from_disk_knows_nothing_of_the_rest(action: str, argv: tup
     lock, no archive; and nothing of the rooms that serve no login."""
     loaded = all_modules(action, *argv)
     assert not loaded & NOT_FOR_A_STORED_TOKEN
-    assert not loaded & (COSTLY if action == SESSION or argv[0] in {"status", "run"} else set())
+    assert not loaded & (set() if "--help" in argv or "--verbose" in argv else COSTLY)
     assert not {name for name in loaded if name.startswith(tuple(OF_OURS))}
 
 
@@ -167,15 +171,21 @@ NOT_FOR_A_RENEWAL = CHECKING | {"asyncio", "concurrent", "typer"}
 RENEWAL = "from kimi_auth.session import Session; Session(one_shot=True).access_token_sync(refresh=True)"
 
 
-def test_a_renewal_of_a_command_has_no_event_loop(kimi_emulator: Emulator) -> None:
-    """One request of a command that ends soon: no asyncio, nothing that reads command lines, checks, draws or changes
-    config.toml, and nothing of the other endpoints, of running clients or of a status."""
+@pytest.mark.parametrize(
+    ("action", "argv", "besides"),
+    [(RENEWAL, (), {"kimi_auth.cli", "kimi_auth.credential.status"}), (PROGRAM, ("token", "--refresh"), set[str]())],
+    ids=["session", "token --refresh"],
+)
+def test_a_renewal_of_a_command_has_no_event_loop(
+    kimi_emulator: Emulator, action: str, argv: tuple[str, ...], besides: set[str]
+) -> None:
+    """One request of a command that ends soon: no asyncio, no Typer, nothing that checks, draws or changes config.toml, and
+    nothing of the other endpoints or of running clients; a session's has nothing of the command line or of a status either."""
     kimi_emulator.sign_in()
-    loaded = all_modules(RENEWAL)
+    loaded = all_modules(action, *argv)
     assert {"httpx", "filelock", "kimi_auth.wire.oauth"} <= loaded
     assert not loaded & NOT_FOR_A_RENEWAL
-    unneeded = {"kimi_auth.cli", "kimi_auth.models.planning", "kimi_auth.wire.loop_clients"}
-    unneeded |= {"kimi_auth.credential.status", "kimi_auth.wire.located"}
+    unneeded = {"kimi_auth.models.planning", "kimi_auth.wire.loop_clients", "kimi_auth.wire.located", *besides}
     rooms = "kimi_auth.review", "kimi_auth.proof", "kimi_auth.testing", "kimi_auth.clients"
     assert not loaded & unneeded
     assert not {name for name in loaded if name.startswith(rooms)}

@@ -185,7 +185,7 @@ def test_requests_end_in_order(serving: Serving) -> None:
 
 
 def unread_bytes(sent: socket.socket) -> int:
-    """Of what was sent at a UNIX socket, what the server has not read yet: a request is in flight only once it is read, for a
+    """Bytes that were sent at a UNIX socket and are not read yet: a request is in flight only once the server has read it, for a
     connection without one is closed at the end."""
     return int.from_bytes(fcntl.ioctl(sent, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
