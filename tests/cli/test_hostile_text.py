@@ -275,7 +275,7 @@ def test_the_name_of_the_process_that_holds_the_lock(
     evil: Path, emulator: Emulator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any user of the machine chooses the name of their process; what tells of the lock's holder shows it as text."""
-    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 0.0)
+    monkeypatch.setattr("kimi_auth.components.PATIENCE_S", 0.0)
     monkeypatch.setattr("kimi_auth.credential.adoption.LOCK_PATIENCE_S", 0.0)
     store = FileStore(evil / NAME, clock=SystemClock())
     with store.locked(NO_LIMIT_S):

@@ -227,7 +227,7 @@ def test_a_login_that_serves_nothing_is_not_already_one(
     kimi: Run, emulator: Emulator, age: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The token has expired and a renewal has failed: where `token` cannot help, `login` shows a code, and then it can."""
-    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 2.0)
+    monkeypatch.setattr("kimi_auth.components.PATIENCE_S", 2.0)
     kimi("login")
     age(-10)
     emulator.state.inject(REFUSALS[name])

@@ -31,7 +31,6 @@ def away(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("psycopg")
     (tmp_path / "none").mkdir()
     monkeypatch.setenv("KIMI_AUTH_STORE", f"postgresql:///logins?host={tmp_path / 'none'}")
-    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 1.5)
     monkeypatch.setattr("kimi_auth.components.PATIENCE_S", 1.5)
 
 

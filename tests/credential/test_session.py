@@ -404,7 +404,7 @@ def test_a_silent_server_delays_nobody_whose_token_works(world: World) -> None:
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_patience_ends_and_the_renewal_goes_on(world: World, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mandatory caller is told after its patience; the answer that comes later is stored all the same."""
-    monkeypatch.setattr("kimi_auth.credential.credential.PATIENCE_S", 0.05)
+    monkeypatch.setattr("kimi_auth.components.PATIENCE_S", 0.05)
     world.sign_in(age_s=901)
     gate = threading.Event()
     exchange = world.server.exchange
