@@ -15,7 +15,7 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
-from kimi_auth.cli.declared import HOME, LANG, understood
+from kimi_auth.cli.declared import HOME, LANG, PLAIN, understood
 from kimi_auth.cli.hints import account_named, platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
@@ -34,11 +34,19 @@ SPEAK_THEMSELVES = {"run", "emulator"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program on the command line `argv` (without the program's name) and returns its exit status; raises nothing.
     Default: the process's own command line; then that process ends here, and the garbage in it stays."""
-    status = _ended(list(sys.argv[1:] if argv is None else argv))
+    args = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and _is_brief(args):
+        gc.disable()  # 80 collections, each of which finds that all that httpx has made is in use: a fifteenth of the CPU
+    status = _ended(args)
     if argv is None:
-        # Python would search all that httpx has made for garbage, again and again: a fifth of the CPU of a command that renews.
-        gc.freeze()
+        gc.freeze()  # Python would search all of it once more, again and again: a fifth of the CPU of a command that renews
     return status
+
+
+def _is_brief(args: list[str]) -> bool:
+    """Whether other programs run this command, and wait for its end."""
+    plain = PLAIN.get(_command(args))
+    return plain is not None and not plain.takes_command
 
 
 def _ended(args: list[str]) -> int:
