@@ -27,6 +27,7 @@ from kimi_auth.quick_files import (
 from kimi_auth.selection import (
     ACCOUNT_VARIABLES,
     API_BASE_VARIABLES,
+    COMPLETION,
     DEFAULT_PLATFORM,
     LOGIN,
     OAUTH_HOST_VARIABLES,
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The console command: runs `argv` (default: the command line) and returns its exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        if args[:1] in (["token"], ["--version"]):
+        if args[:1] in (["token"], ["--version"]) and COMPLETION not in os.environ:
             try:
                 line, needs_renewal = answer(args, os.environ, time.time())
             except FallThrough:

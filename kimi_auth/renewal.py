@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -28,6 +27,4 @@ def main(login: str) -> int:
 
 if __name__ == "__main__":
     os.chdir("/")  # it outlives the command: no directory is kept in use
-    status = main(sys.argv[1])
-    gc.freeze()  # as at the end of `kimi_auth.cli.app`
-    sys.exit(status)
+    sys.exit(main(sys.argv[1]))

@@ -112,6 +112,9 @@ PASSED_ON = "-"
 STORE = "KIMI_AUTH_STORE"
 """The URL of a store elsewhere."""
 
+COMPLETION = "_KIMI_AUTH_COMPLETE"
+"""Set by a shell that asks for completions, whatever the command line says."""
+
 _SELECT_NOTHING = (
     "KIMI_MODEL_NAME",
     "KIMI_MODEL_MAX_CONTEXT_SIZE",

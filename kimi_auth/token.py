@@ -185,7 +185,8 @@ def window_s(token: Token) -> float:
 
 
 def is_seconds(text: str) -> bool:
-    """Whether `text` is a number of seconds as every reader spells it: one to nine digits."""
+    """Whether `text` is a number of seconds as every reader spells it: one to nine digits, so that it is less than 1e9, the
+    most that `kimi-auth token` takes."""
     return text.isascii() and text.isdigit() and len(text) <= 9
 
 

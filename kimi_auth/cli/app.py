@@ -16,13 +16,14 @@ from typing import Literal
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
 from kimi_auth.cli.declared import HOME, LANG, PLAIN, understood
-from kimi_auth.cli.hints import account_named, platform_named, value_of
+from kimi_auth.cli.hints import account_named, command_named, platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import Terminal
 from kimi_auth.credential.single_flight import drain
 from kimi_auth.errors import KimiAuthError
 from kimi_auth.machine import SpecError
+from kimi_auth.selection import COMPLETION
 from kimi_auth.support.language import selected, tr
 
 __all__ = ["main"]
@@ -36,16 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Default: the process's own command line; then that process ends here, and the garbage in it stays."""
     args = list(sys.argv[1:] if argv is None else argv)
     if argv is None and _is_brief(args):
-        gc.disable()  # 80 collections, each of which finds that all that httpx has made is in use: a fifteenth of the CPU
+        gc.disable()  # a renewal makes 50 collections of new objects, nearly all of which stay: a twentieth of its CPU
     status = _ended(args)
     if argv is None:
-        gc.freeze()  # Python would search all of it once more, again and again: a fifth of the CPU of a command that renews
+        gc.freeze()  # at its end Python would search all objects several times: a seventh of the CPU of a renewal
     return status
 
 
 def _is_brief(args: list[str]) -> bool:
-    """Whether other programs run this command, and wait for its end."""
-    plain = PLAIN.get(_command(args))
+    """Whether this is a command that answers and ends: one that Typer is not needed for, and that starts no other program."""
+    plain = PLAIN.get(command_named(args))
     return plain is not None and not plain.takes_command
 
 
@@ -66,7 +67,7 @@ def _ended(args: list[str]) -> int:
 
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
-    command = _command(args)
+    command = command_named(args)
     is_asked = "--json" in args or (command == "token" and value_of(args, "--format") == "json")
     if not is_asked or command in SPEAK_THEMSELVES:
         return ""
@@ -76,10 +77,6 @@ def _json(args: list[str]) -> Literal["", "object", "events"]:
 def _language(args: list[str]) -> str:
     asked = value_of(args, LANG.flag)
     return asked if asked in LANG.choices else selected(os.environ)
-
-
-def _command(args: list[str]) -> str:
-    return next((word for word in args if not word.startswith("-")), "")
 
 
 def _home(args: list[str]) -> str | None:
@@ -95,7 +92,7 @@ def _home(args: list[str]) -> str | None:
 
 def _run(args: list[str], out: Terminal) -> int:
     try:
-        settle(_command(args), os.environ, _home(args))
+        settle(command_named(args), os.environ, _home(args))
         status = 0 if scripted(args, out) else _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)
@@ -119,7 +116,7 @@ def _run(args: list[str], out: Terminal) -> int:
 
 
 def _obeyed(args: list[str], out: Terminal) -> object:
-    if (plain := understood(args)) is not None:
+    if COMPLETION not in os.environ and (plain := understood(args)) is not None:
         command, values = plain
         return getattr(import_module(f"{__package__}.{command.module}"), command.module)(out, **values)
     from kimi_auth.cli.program import obey

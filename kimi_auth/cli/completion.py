@@ -14,6 +14,7 @@ from typing import Any
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.terminal import PROGRAM, Terminal
 from kimi_auth.errors import KimiAuthError
+from kimi_auth.selection import COMPLETION
 from kimi_auth.support.language import listed, tr
 
 __all__ = ["SHELLS", "complete_accounts", "complete_machines", "complete_platforms", "scripted"]
@@ -77,11 +78,10 @@ def scripted(args: Sequence[str], out: Terminal) -> bool:
             tr("{what}: no completion for {shell}", what=what, shell=ascii(shell)[:40]),
             hint=tr("known: {names}", names=listed(SHELLS)),
         )
-    variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
     if what == "--show-completion":
-        out.block(typers.get_completion_script(prog_name=PROGRAM, complete_var=variable, shell=shell))
+        out.block(typers.get_completion_script(prog_name=PROGRAM, complete_var=COMPLETION, shell=shell))
     else:
-        _, path = typers.install(shell=shell, prog_name=PROGRAM, complete_var=variable)
+        _, path = typers.install(shell=shell, prog_name=PROGRAM, complete_var=COMPLETION)
         out.line(
             tr("{shell} completion installed in {path}; it takes effect in the next shell", shell=shell, path=path)
         )

@@ -1,8 +1,8 @@
-"""The options of the commands that other programs run, as data, and the command lines that leave no doubt about them.
+"""The options of the commands that start without Typer, as data, and the command lines that leave no doubt about them.
 
 `typer` takes six times as long to load as Python to start, more than `status` takes for all that it does. A plain line, such
-as `status --json`, `token --refresh` or `run -- CMD`, is understood here; every other one, and every mistake, is Typer's, which reads its
-declarations from the same data.
+as `status --json`, `token --refresh` or `run -- CMD`, is understood here; every other one, and every mistake, is Typer's,
+which reads its declarations from the same data.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     default: str | float | None = None
 
+
+WORD = Option("", "")
+"""A word that is no option, and stands for itself."""
 
 PLATFORM = Option("--platform", "Platform; default: the default model's, else kimi-code.", "ID")
 HOME = Option("--home", "Whose home: kimi-cli, kimi-code, or a directory.", "HOME")
@@ -133,7 +136,7 @@ def _values(plain: Plain, words: list[str]) -> dict[str, object] | None:
     rest = iter(words)
     for word in rest:
         name = names.get(word, "" if word.startswith("-") else plain.argument)
-        option = options.get(name, Option("", ""))
+        option = options.get(name, WORD)
         if not name or not word or (name in found and not option.is_repeated):
             return None
         value = next(rest, "") if option.metavar else word

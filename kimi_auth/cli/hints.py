@@ -1,13 +1,15 @@
-"""Which platform and account the command line names, and the commands in hints, repeated for them."""
+"""What the command line names, known before it is understood: command, platform and account; and the commands in hints, repeated
+for them."""
 
 from __future__ import annotations
 
 import re
 
+from kimi_auth.cli.declared import LANG
 from kimi_auth.platforms.spec import ID
 from kimi_auth.selection import is_label
 
-__all__ = ["account_named", "for_login", "platform_named", "value_of"]
+__all__ = ["account_named", "command_named", "for_login", "platform_named", "value_of"]
 
 _COMMANDS = r"kimi-auth (?:login|logout|status|token|doctor|adopt|me|usage|models(?: sync| list)?)\b(?! --help)(?![^;:；：]*{option})"
 
@@ -18,6 +20,18 @@ def for_login(text: str, platform_id: str, account: str = "") -> str:
         if value:
             text = re.sub(_COMMANDS.format(option=option), rf"\g<0> {option} {value}", text)
     return text
+
+
+def command_named(args: list[str]) -> str:
+    """The command that a command line names, "" for none: its first word that is neither an option nor the value of one. Of the
+    options that may stand before a command, `--lang` alone takes a value apart from it."""
+    words = iter(args)
+    for word in words:
+        if word == LANG.flag:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def platform_named(args: list[str]) -> str:

@@ -13,6 +13,7 @@ import typer
 from kimi_auth._version import __version__
 from kimi_auth.cli.declared import LANG
 from kimi_auth.cli.errors import Usage
+from kimi_auth.cli.hints import command_named
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.cli.values import leave_as_they_are
@@ -186,7 +187,7 @@ def _usage(error: Exception, args: list[str], out: Terminal) -> int:
     if alike := getattr(error, "possibilities", None):
         words = tr("{message}. Did you mean {name}?", message=words, name=alike[0])
     # A parser that misses a value knows no context.
-    name = next((arg for arg in args if not arg.startswith("-")), "")
+    name = command_named(args)
     path = getattr(getattr(error, "ctx", None), "command_path", f"{PROGRAM} {name}" if name in HOMES else PROGRAM)
     return out.report(Usage(words, hint=tr("see: {path} --help", path=path)))
 

@@ -46,7 +46,8 @@ def token(
     form: Format,
     operation: str | None,
 ) -> int:
-    """Runs `kimi-auth token` and returns its exit status; raises what the session raises, and Usage."""
+    """Runs `kimi-auth token` and returns its exit status; raises what the session raises, Usage, and
+    ConfigError for a cluster of kubectl's that is not the platform's or is not understood."""
     form = _form(form, operation, json=json)
     request = read_request(form) if form in OPERATIONS and operation != "list" else Request()
     session = open_default(platform, home=home, account=account)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from house.patience import ended
 
+from kimi_auth.cli.hints import command_named
 from kimi_auth.machine import Library
 from kimi_auth.platforms import registry
 from kimi_auth.support import extras
@@ -32,6 +33,7 @@ Run = Callable[..., Any]
         ("--verbose login --platform", "Option '--platform' requires an argument (see: kimi-auth login --help)"),
         ("token --min-ttl abc", "--min-ttl: 'abc' is not a valid number (see: kimi-auth token --help)"),
         ("token --min-ttl -1", "--min-ttl: '-1' is not greater than or equal to 0 (see: kimi-auth token --help)"),
+        ("--lang en token --min-ttl", "Option '--min-ttl' requires an argument (see: kimi-auth token --help)"),
         ("stauts", "No such command 'stauts'. Did you mean 'status'? (see: kimi-auth --help)"),
     ],
 )
@@ -39,6 +41,37 @@ def test_a_wrong_option_is_helped(kimi: Run, line: str, said: str) -> None:
     """The mistake with its value, the option that was meant, and the help of that command."""
     found = kimi(*line.split())
     assert (found.status, found.err) == (2, f"kimi-auth: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("", ""),
+        ("token get", "token"),
+        ("-v token", "token"),
+        ("--lang zh token", "token"),
+        ("--lang=zh token", "token"),
+        ("--verbose --lang zh store keep", "store"),
+        ("status --lang run", "status"),
+        ("--lang run", ""),
+        ("--lang", ""),
+    ],
+)
+def test_the_command_of_a_line(line: str, named: str) -> None:
+    """Known before the line is understood: neither an option before it nor the value of one."""
+    assert command_named(line.split()) == named
+
+
+def test_a_language_before_the_command(kimi: Run, share_dir: Path) -> None:
+    """The form of an error, and the care for the share directory, are those of the command behind the option."""
+    before, after = kimi("--lang", "en", "token", "--format", "json"), kimi("token", "--lang", "en", "--format", "json")
+    assert (before.status, before.out) == (after.status, after.out)
+    assert "error" in json.loads(before.out)
+    kimi("login")
+    folder = share_dir / "credentials"
+    folder.chmod(0o777)
+    assert kimi("--lang", "en", "token", "--refresh").status == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 COMMANDS = ["login", "logout", "status", "token", "adopt", "run", "models", "doctor", "diagram", "emulator", "demo"]
@@ -158,11 +191,13 @@ def test_a_demo_without_its_extra_says_so_once(kimi: Run, tmp_path: Path, monkey
 # --- completion ------------------------------------------------------------------------------------------------------
 
 
-def completed(line: str, tmp_path: Path) -> list[str]:
-    """What bash is offered for the last word of this line."""
+def completed(line: str, tmp_path: Path, *args: str) -> list[str]:
+    """What bash is offered for the last word of this line; `args`: of a wrapper that it asks instead of the program."""
     words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1), "_KIMI_AUTH_COMPLETE": "complete_bash"}
     env = {**os.environ, **words, "KIMI_SHARE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "kimi_auth"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "kimi_auth", *args], env=env, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -188,6 +223,15 @@ def test_values_are_completed(tmp_path: Path) -> None:
     assert completed("kimi-auth diagram --format m", tmp_path) == ["mermaid"]
     (tmp_path / "platforms.toml").write_text("[")
     assert completed("kimi-auth status --platform kimi", tmp_path) == ["kimi-code", "kimi-code-global"]
+
+
+@pytest.mark.parametrize("args", [("token",), ("token", "--refresh"), ("status",), ("--version",)])
+def test_a_completion_runs_no_command(kimi: Run, share_dir: Path, emulator: Emulator, args: tuple[str, ...]) -> None:
+    """Where a wrapper of the user's adds a command line, a shell that asks for completions gets them, and no token."""
+    kimi("login")
+    rotations = emulator.state.counts["rotations"]
+    assert completed("kimi-auth logou", share_dir, *args) == ["logout"]
+    assert emulator.state.counts["rotations"] == rotations
 
 
 @pytest.mark.parametrize(
