@@ -27,7 +27,9 @@ def test_a_minute(tmp_path: Path, measured: Callable[[str], None]) -> None:
     assert len(soak.kills) == 12
     assert soak.done["logout"] == soak.done["login"] == 2
     assert {call.kind for call in soak.calls} == set(KINDS)
-    assert soak.exchanges > 10
+    assert (
+        soak.exchanges > soak.done["unauthorized"]
+    )  # tokens also ended; how many do in a minute is the machine's speed
     measured(f"a soak of one minute, seed {SEED}: {said[1]}; {said[2]}; {said[-2]}")
 
 
