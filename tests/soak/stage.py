@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fleet.worker import print_of
-from house.patience import ended, joined
+from house.patience import ended, joined, until
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.store import FileStore
@@ -158,8 +158,9 @@ class Soak:
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
-    def live(self, events: list[Event]) -> None:
-        """Everything that was planned, then a calm end: the programs leave, and the login still works."""
+    def live(self, events: list[Event], exchanges: int = 0) -> None:
+        """Everything that was planned, until there were so many exchanges too, which a slow machine has later; then a calm end:
+        the programs leave, and the login still works."""
         for kind in KINDS:
             self._start(kind)
         began_s = time.monotonic()
@@ -170,6 +171,7 @@ class Soak:
             getattr(self, f"_{event.what}")(*([event.how] if event.how else []))
             self.done[event.what] += 1
         self.state.clear_faults()
+        until(lambda tick_s: self._has_made(exchanges) or threading.Event().wait(tick_s), f"{exchanges} exchanges")
         for program in self.programs.values():
             program.leave()
         for kind, program in self.programs.items():
@@ -178,6 +180,10 @@ class Soak:
         self._look_for_losses()
         if (status := self._command("token")) != 0:
             self.wrong.append(f"after the end `kimi-auth token` exits with {status}")
+
+    def _has_made(self, exchanges: int) -> bool:
+        self._look_for_losses()
+        return self.exchanges >= exchanges
 
     def _start(self, kind: str) -> None:
         self.programs[kind] = Program(kind, self.environ, self.folder / f"{kind}.stderr", self.calls)
