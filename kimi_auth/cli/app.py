@@ -15,8 +15,8 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
-from kimi_auth.cli.declared import HOME, LANG, PLAIN, understood
-from kimi_auth.cli.hints import account_named, command_named, platform_named, value_of
+from kimi_auth.cli.declared import HOME, LANG, PASSES_ON, PLAIN, understood
+from kimi_auth.cli.hints import account_named, command_named, own_args, platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import Terminal
@@ -27,9 +27,6 @@ from kimi_auth.selection import COMPLETION
 from kimi_auth.support.language import selected, tr
 
 __all__ = ["main"]
-
-SPEAK_THEMSELVES = {"run", "emulator"}
-"""Commands that pass their later arguments on to another program."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,8 +65,8 @@ def _ended(args: list[str]) -> int:
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
     command = command_named(args)
-    is_asked = "--json" in args or (command == "token" and value_of(args, "--format") == "json")
-    if not is_asked or command in SPEAK_THEMSELVES:
+    is_asked = "--json" in own_args(args) or (command == "token" and value_of(args, "--format") == "json")
+    if not is_asked or command in PASSES_ON:
         return ""
     return "events" if command == "login" else "object"
 
@@ -79,20 +76,9 @@ def _language(args: list[str]) -> str:
     return asked if asked in LANG.choices else selected(os.environ)
 
 
-def _home(args: list[str]) -> str | None:
-    """The value of `--home`, which the program needs before it runs a command; None for none. Typer, or `declared`,
-    reads it again for the command."""
-    own = args[: args.index("--")] if "--" in args else args
-    for at, word in enumerate(own):
-        name, equals, value = word.partition("=")
-        if name == HOME.flag:
-            return value if equals else next(iter(own[at + 1 :]), None)
-    return None
-
-
 def _run(args: list[str], out: Terminal) -> int:
     try:
-        settle(command_named(args), os.environ, _home(args))
+        settle(command_named(args), os.environ, value_of(args, HOME.flag))
         status = 0 if scripted(args, out) else _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)

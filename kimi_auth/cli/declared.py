@@ -23,6 +23,7 @@ __all__ = [
     "JSON",
     "LANG",
     "MIN_TTL",
+    "PASSES_ON",
     "PLAIN",
     "PLATFORM",
     "PROXY",
@@ -106,6 +107,13 @@ PLAIN = {
         takes_command=True,
     ),
 }
+
+PASSES_ON = {
+    "run": [option.flag for option in (*PLAIN["run"].options.values(), LANG) if option.metavar],
+    "lend": [PLATFORM.flag, ACCOUNT.flag, HOME.flag, LANG.flag, "--for"],
+    "emulator": [LANG.flag],
+}
+"""The commands whose first argument that is no option begins the command line of another program; for each, its options with a value."""
 
 
 def understood(args: Sequence[str]) -> tuple[Plain, dict[str, object]] | None:

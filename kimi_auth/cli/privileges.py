@@ -27,9 +27,9 @@ FINDERS = READERS | {"token", "run", "lend"}
 """Commands that may take kimi-code's home where only that one holds a login."""
 
 
-def settle(command: str, environ: Mapping[str, str], home: str | None = None) -> None:
+def settle(command: str, environ: Mapping[str, str], home: str = "") -> None:
     """Before a command of the share directory runs: whose hands it has, and that others are kept out. `home`: the value of
-    `--home`."""
+    `--home`, "" for none."""
     if command not in READERS | WRITERS:
         return
     from kimi_auth.chosen_login import share_dir_of  # loads what drawing a machine does without

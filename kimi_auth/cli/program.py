@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from kimi_auth._version import __version__
-from kimi_auth.cli.declared import LANG
+from kimi_auth.cli.declared import LANG, PASSES_ON
 from kimi_auth.cli.errors import Usage
 from kimi_auth.cli.hints import command_named
 from kimi_auth.cli.options import terminal_of
@@ -61,13 +61,10 @@ HOMES = {
 }
 """The module of each command, which has a function of the command's name, in the order of the help."""
 
-_PASSES_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "lend": _PASSES_ON,
-    "run": _PASSES_ON,
-    "emulator": {**_PASSES_ON, "help_option_names": []},
+    name: {"ignore_unknown_options": True, "allow_interspersed_args": False} for name in PASSES_ON
 }
-"""The commands that pass their later arguments on to another program; the options of `emulator` are that program's own."""
+SETTINGS["emulator"]["help_option_names"] = []  # its options are the emulator's own
 
 NARROW, NARROWEST = 52, 20
 """Typer writes its help for the first many columns at least, for the second where the terminal has fewer; it would break it anywhere."""

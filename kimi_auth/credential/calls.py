@@ -12,7 +12,7 @@ from kimi_auth.errors import Unreachable
 from kimi_auth.support.language import tr
 from kimi_auth.support.loops import signal_here, within
 
-__all__ = ["Call", "Waiter"]
+__all__ = ["Call", "CallThread", "Waiter"]
 
 Result = TypeVar("Result")
 
@@ -73,6 +73,10 @@ class Waiter(Generic[Result]):
         return result  # type: ignore[return-value]
 
 
+class CallThread(threading.Thread):
+    """Runs one call and nothing else. It outlives its call by a moment, in which it needs no other call."""
+
+
 class Call(Generic[Result]):
     """One run of a function, and its waiters."""
 
@@ -119,7 +123,7 @@ class Call(Generic[Result]):
         """Starts `run` in its own thread; False if the caller must run it, because the interpreter `is_ending` and waits
         for no new thread."""
         if not is_ending:
-            self.thread = threading.Thread(target=run, name="kimi-auth renewal", daemon=False)
+            self.thread = CallThread(target=run, name="kimi-auth renewal", daemon=False)
             try:
                 self.thread.start()
             except RuntimeError:  # no thread can start while the interpreter exits

@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
-from kimi_auth.credential.calls import Call, Waiter
+from kimi_auth.credential.calls import Call, CallThread, Waiter
 from kimi_auth.credential.signals import SAY_AFTER_S, Deferral, is_main_thread, say
 from kimi_auth.support.language import tr
 
@@ -159,11 +159,10 @@ def has_main_ended() -> bool:
 
 
 def _only_flights_are_left() -> bool:
-    with _all_lock:
-        ours = {call.thread for call in _all}
-    main = threading.main_thread()
+    with _all_lock:  # where no thread could start, one that is not ours runs the call
+        ours = {threading.main_thread(), *(call.thread for call in _all)}
     # Another thread that is no daemon keeps the program alive after its main thread, and may need many renewals yet.
-    return all(thread.daemon or thread is main or thread in ours for thread in threading.enumerate())
+    return all(thread.daemon or isinstance(thread, CallThread) or thread in ours for thread in threading.enumerate())
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:

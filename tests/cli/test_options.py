@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from house.patience import ended
 
-from kimi_auth.cli.hints import command_named
+from kimi_auth.cli.declared import PASSES_ON
+from kimi_auth.cli.hints import command_named, value_of
+from kimi_auth.cli.program import program
 from kimi_auth.machine import Library
 from kimi_auth.platforms import registry
 from kimi_auth.support import extras
@@ -55,11 +57,64 @@ def test_a_wrong_option_is_helped(kimi: Run, line: str, said: str) -> None:
         ("status --lang run", "status"),
         ("--lang run", ""),
         ("--lang", ""),
+        ("-- token", "token"),
     ],
 )
 def test_the_command_of_a_line(line: str, named: str) -> None:
     """Known before the line is understood: neither an option before it nor the value of one."""
     assert command_named(line.split()) == named
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status",
+        "status --home a",
+        "status --home a --home=b",
+        "status --home=a --home b",
+        "status --home= --json",
+        "token get --home a",
+        "token --home a -- get",
+        "token --home a -- --home b",
+        "run echo --home b",
+        "run --home a echo --home b",
+        "run --home a --env NAME echo --home=b",
+        "run --env=NAME echo --home b",
+        "run --lang en --home=a -v echo -- --home b",
+        "run --home a -- echo --home b",
+        "run --other --home a echo --home b",
+        "run - --home b",
+        "lend dir --home b",
+        "lend --for kimi-cli --home a dir -- tool --home b",
+    ],
+)
+def test_the_home_of_a_line(line: str) -> None:
+    """Known before the line is understood, as Typer will understand it: what another program gets is not ours."""
+    command, *words = line.split()
+    understood = program().commands[command].make_context(command, words, resilient_parsing=True).params["home"]
+    assert value_of(line.split(), "--home") == (understood or "")
+    assert value_of(["--", *line.split()], "--home") == (understood or "")
+
+
+@pytest.mark.parametrize("command", PASSES_ON)
+def test_options_with_a_value_are_known(command: str) -> None:
+    """Those of the commands that pass their later arguments on, as Typer has them."""
+    params = program().commands[command].params
+    valued = {
+        flag for param in params if param.param_type_name == "option" and not param.is_flag for flag in param.opts
+    }
+    assert set(PASSES_ON[command]) == valued
+
+
+def test_the_command_s_options_are_its_own(kimi: Run) -> None:
+    """A command that `run` or `lend` starts may know --json, --home and --lang: ours say their errors as ever."""
+    assert kimi("login").status == 0
+    plain = kimi("run", "no-such-program")
+    assert plain.status == 127
+    assert kimi("run", "no-such-program", "--json", "--lang", "zh", "--home", "nowhere") == plain
+    refused = kimi("lend", "--for", "nobody", "dir", "--", "tool")
+    assert refused.status == 2
+    assert kimi("lend", "--for", "nobody", "dir", "--", "tool", "--json", "--lang", "zh") == refused
 
 
 def test_a_language_before_the_command(kimi: Run, share_dir: Path) -> None:
@@ -72,6 +127,18 @@ def test_a_language_before_the_command(kimi: Run, share_dir: Path) -> None:
     folder.chmod(0o777)
     assert kimi("--lang", "en", "token", "--refresh").status == 0
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_of_two_homes_the_last(kimi: Run, share_dir: Path, tmp_path: Path) -> None:
+    """The care for a home is for the one that the command works on."""
+    kimi("login")
+    other = tmp_path / "other" / "credentials"
+    other.mkdir(parents=True)
+    for folder in (share_dir / "credentials", other):
+        folder.chmod(0o777)
+    assert kimi("token", "--refresh", "--home", str(other.parent), f"--home={share_dir}").status == 0
+    modes = [folder.stat().st_mode & 0o777 for folder in (share_dir / "credentials", other)]
+    assert modes == [0o700, 0o777]
 
 
 COMMANDS = ["login", "logout", "status", "token", "adopt", "run", "models", "doctor", "diagram", "emulator", "demo"]

@@ -154,6 +154,32 @@ def test_a_program_goes_on_after_its_main_thread() -> None:
     assert (done.stdout.splitlines(), done.stderr) == (["serving False 7", "only flights True True"], "")
 
 
+def test_the_thread_of_a_finished_call_keeps_no_program_alive() -> None:
+    """A call's thread lives a moment longer than its call: it is no thread that may need another renewal."""
+    done = run(
+        """
+        import threading
+        from kimi_auth.credential.single_flight import SingleFlight, has_main_ended, is_ending
+        seen = threading.Event()
+        class Lingering(SingleFlight):
+            def _run(self, key, call):
+                super()._run(key, call)
+                seen.wait()
+        def look():
+            while not has_main_ended():
+                threading.Event().wait(0.01)
+            print("ending", is_ending(), flush=True)
+            seen.set()
+        finished, watching = Lingering(), SingleFlight()
+        finished.join("key", lambda: 1).result()
+        while finished.in_flight():
+            threading.Event().wait(0.01)
+        watching.join("key", look)
+        """
+    )
+    assert (done.stdout, done.stderr) == ("ending True\n", "")
+
+
 def test_the_wait_at_the_end_is_announced() -> None:
     """In a library program too: one line on standard error, when it takes longer than a second."""
     done = run(
