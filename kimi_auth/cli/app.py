@@ -15,8 +15,8 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
-from kimi_auth.cli.declared import HOME, LANG, PASSES_ON, PLAIN, understood
-from kimi_auth.cli.hints import account_named, command_named, own_args, platform_named, value_of
+from kimi_auth.cli.declared import HOME, JSON, LANG, PASSES_ON, PLAIN, understood
+from kimi_auth.cli.hints import account_named, named_in, platform_named, value_of
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import Terminal
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _is_brief(args: list[str]) -> bool:
     """Whether this is a command that answers and ends: one that Typer is not needed for, and that starts no other program."""
-    plain = PLAIN.get(command_named(args))
+    plain = PLAIN.get(named_in(args).command)
     return plain is not None and not plain.takes_command
 
 
@@ -64,8 +64,8 @@ def _ended(args: list[str]) -> int:
 
 def _json(args: list[str]) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
-    command = command_named(args)
-    is_asked = "--json" in own_args(args) or (command == "token" and value_of(args, "--format") == "json")
+    command, options = named_in(args)
+    is_asked = (JSON.flag, "") in options or (command == "token" and value_of(args, "--format") == "json")
     if not is_asked or command in PASSES_ON:
         return ""
     return "events" if command == "login" else "object"
@@ -78,7 +78,7 @@ def _language(args: list[str]) -> str:
 
 def _run(args: list[str], out: Terminal) -> int:
     try:
-        settle(command_named(args), os.environ, value_of(args, HOME.flag))
+        settle(named_in(args).command, os.environ, value_of(args, HOME.flag))
         status = 0 if scripted(args, out) else _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)

@@ -28,6 +28,7 @@ __all__ = [
     "PLATFORM",
     "PROXY",
     "REFRESH",
+    "VALUED",
     "VERIFY",
     "Format",
     "Option",
@@ -108,12 +109,16 @@ PLAIN = {
     ),
 }
 
-PASSES_ON = {
-    "run": [option.flag for option in (*PLAIN["run"].options.values(), LANG) if option.metavar],
-    "lend": [PLATFORM.flag, ACCOUNT.flag, HOME.flag, LANG.flag, "--for"],
-    "emulator": [LANG.flag],
-}
-"""The commands whose first argument that is no option begins the command line of another program; for each, its options with a value."""
+PASSES_ON = ("run", "lend", "emulator")
+"""The commands whose first argument that is no option begins the command line of another program."""
+
+VALUED = frozenset({
+    "--account", "--as", "--certificate", "--config-file", "--conforms", "--diff", "--env", "--export", "--for", "--format",
+    "--home", "--host", "--in-flight", "--issuer", "--key", "--lang", "--listen", "--metrics", "--min-ttl", "--path",
+    "--per-minute", "--platform", "--port", "--region", "--sockets", "--to", "--trace", "--ttl", "--uid", "--workers",
+    "--world", "--write",
+})  # fmt: skip
+"""The options of all commands that take a value. What a line names is read before Typer, which declares them, is loaded."""
 
 
 def understood(args: Sequence[str]) -> tuple[Plain, dict[str, object]] | None:

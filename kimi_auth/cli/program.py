@@ -13,7 +13,7 @@ import typer
 from kimi_auth._version import __version__
 from kimi_auth.cli.declared import LANG, PASSES_ON
 from kimi_auth.cli.errors import Usage
-from kimi_auth.cli.hints import command_named
+from kimi_auth.cli.hints import named_in
 from kimi_auth.cli.options import terminal_of
 from kimi_auth.cli.terminal import PROGRAM, Terminal, one_line
 from kimi_auth.cli.values import leave_as_they_are
@@ -184,7 +184,7 @@ def _usage(error: Exception, args: list[str], out: Terminal) -> int:
     if alike := getattr(error, "possibilities", None):
         words = tr("{message}. Did you mean {name}?", message=words, name=alike[0])
     # A parser that misses a value knows no context.
-    name = command_named(args)
+    name = named_in(args).command
     path = getattr(getattr(error, "ctx", None), "command_path", f"{PROGRAM} {name}" if name in HOMES else PROGRAM)
     return out.report(Usage(words, hint=tr("see: {path} --help", path=path)))
 

@@ -159,10 +159,10 @@ def has_main_ended() -> bool:
 
 
 def _only_flights_are_left() -> bool:
-    with _all_lock:  # where no thread could start, one that is not ours runs the call
-        ours = {threading.main_thread(), *(call.thread for call in _all)}
-    # Another thread that is no daemon keeps the program alive after its main thread, and may need many renewals yet.
-    return all(thread.daemon or isinstance(thread, CallThread) or thread in ours for thread in threading.enumerate())
+    # Another thread that is no daemon keeps the program alive after its main thread, and may need many renewals yet, also
+    # while it runs a call itself, because no thread could start.
+    main = threading.main_thread()
+    return all(thread.daemon or thread is main or isinstance(thread, CallThread) for thread in threading.enumerate())
 
 
 def ask_for_the_end(*, is_asked: bool = True) -> None:

@@ -138,9 +138,10 @@ def test_a_program_goes_on_after_its_main_thread() -> None:
         from kimi_auth.credential.single_flight import SingleFlight, has_main_ended, is_ending
         flights, going_on = SingleFlight(), threading.Event()
         def ends():
-            if threading.current_thread() is not other:  # Python 3.12.0 to 3.12.2 starts no threads any more
+            is_alone = threading.current_thread() is not other  # Python 3.12.0 to 3.12.2 starts no threads any more
+            if is_alone:
                 other.join()
-            print("only flights", has_main_ended(), is_ending(), flush=True)
+            print("only flights", has_main_ended(), is_ending() is is_alone, flush=True)
         def serve():
             while not has_main_ended():
                 threading.Event().wait(0.01)
@@ -152,6 +153,27 @@ def test_a_program_goes_on_after_its_main_thread() -> None:
         """
     )
     assert (done.stdout.splitlines(), done.stderr) == (["serving False 7", "only flights True True"], "")
+
+
+def test_a_thread_that_runs_a_call_itself_keeps_the_program_alive() -> None:
+    """Where the system gives no thread, its caller runs a call, and may need others after it."""
+    done = run(
+        """
+        import threading
+        from kimi_auth.credential.calls import CallThread
+        from kimi_auth.credential.single_flight import SingleFlight, has_main_ended, is_ending
+        flights = SingleFlight()
+        def refused(thread):
+            raise RuntimeError("can't start new thread")
+        CallThread.start = refused
+        def serve():
+            while not has_main_ended():
+                threading.Event().wait(0.01)
+            print("ending", flights.join("key", is_ending).result(), flush=True)
+        threading.Thread(target=serve).start()
+        """
+    )
+    assert (done.stdout, done.stderr) == ("ending False\n", "")
 
 
 def test_the_thread_of_a_finished_call_keeps_no_program_alive() -> None:
