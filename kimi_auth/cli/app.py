@@ -15,8 +15,8 @@ from typing import Literal
 
 from kimi_auth import files
 from kimi_auth.cli.completion import scripted
-from kimi_auth.cli.declared import HOME, JSON, LANG, PASSES_ON, PLAIN, understood
-from kimi_auth.cli.hints import account_named, named_in, platform_named, value_of
+from kimi_auth.cli.declared import FORMAT, HOME, JSON, LANG, PASSES_ON, PLAIN, understood
+from kimi_auth.cli.hints import Named, named_in
 from kimi_auth.cli.privileges import settle
 from kimi_auth.cli.signals import Stopped
 from kimi_auth.cli.terminal import Terminal
@@ -33,27 +33,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program on the command line `argv` (without the program's name) and returns its exit status; raises nothing.
     Default: the process's own command line; then that process ends here, and the garbage in it stays."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if argv is None and _is_brief(args):
+    named = named_in(args)
+    if argv is None and _is_brief(named):
         gc.disable()  # a renewal makes 50 collections of new objects, nearly all of which stay: a twentieth of its CPU
-    status = _ended(args)
+    status = _ended(args, named)
     if argv is None:
         gc.freeze()  # at its end Python would search all objects several times: a seventh of the CPU of a renewal
     return status
 
 
-def _is_brief(args: list[str]) -> bool:
+def _is_brief(named: Named) -> bool:
     """Whether this is a command that answers and ends: one that Typer is not needed for, and that starts no other program."""
-    plain = PLAIN.get(named_in(args).command)
+    plain = PLAIN.get(named.command)
     return plain is not None and not plain.takes_command
 
 
-def _ended(args: list[str]) -> int:
-    platform, account = platform_named(args), account_named(args)
-    with Terminal(json=_json(args), platform=platform, account=account, language=_language(args)) as out:
+def _ended(args: list[str], named: Named) -> int:
+    platform, account = named.platform, named.account
+    with Terminal(json=_json(named), platform=platform, account=account, language=_language(named)) as out:
         try:
             with out.signals.taken():  # without a gap: a signal between the two would tear a renewal in flight
                 try:
-                    status = _run(args, out)
+                    status = _run(args, named, out)
                 except Stopped as stopped:  # a second one, while the first was being dealt with
                     status = stopped.exit_status
                 _land(out)
@@ -62,23 +63,23 @@ def _ended(args: list[str]) -> int:
     return status
 
 
-def _json(args: list[str]) -> Literal["", "object", "events"]:
+def _json(named: Named) -> Literal["", "object", "events"]:
     """The form that errors take, known before the command line is understood."""
-    command, options = named_in(args)
-    is_asked = (JSON.flag, "") in options or (command == "token" and value_of(args, "--format") == "json")
+    command, options = named
+    is_asked = JSON.flag in options or (command == "token" and options.get(FORMAT.flag) == "json")
     if not is_asked or command in PASSES_ON:
         return ""
     return "events" if command == "login" else "object"
 
 
-def _language(args: list[str]) -> str:
-    asked = value_of(args, LANG.flag)
+def _language(named: Named) -> str:
+    asked = named.options.get(LANG.flag)
     return asked if asked in LANG.choices else selected(os.environ)
 
 
-def _run(args: list[str], out: Terminal) -> int:
+def _run(args: list[str], named: Named, out: Terminal) -> int:
     try:
-        settle(named_in(args).command, os.environ, value_of(args, HOME.flag))
+        settle(named.command, os.environ, named.options.get(HOME.flag, ""))
         status = 0 if scripted(args, out) else _obeyed(args, out)
     except KimiAuthError as error:
         return out.report(error)

@@ -4,14 +4,14 @@ for them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kimi_auth.cli.declared import LANG, PASSES_ON, VALUED
+from kimi_auth.cli.declared import ACCOUNT, LANG, PASSES_ON, PLATFORM, VALUED
 from kimi_auth.platforms.spec import ID
 from kimi_auth.selection import is_label
 
-__all__ = ["Named", "account_named", "for_login", "named_in", "platform_named", "value_of"]
+__all__ = ["Named", "for_login", "named_in"]
 
 _COMMANDS = r"kimi-auth (?:login|logout|status|token|doctor|adopt|me|usage|models(?: sync| list)?)\b(?! --help)(?![^;:；：]*{option})"
 
@@ -26,15 +26,27 @@ def for_login(text: str, platform_id: str, account: str = "") -> str:
 
 class Named(NamedTuple):
     """What a command line names for this program and no other: the command, "" for none, and the options with their values, ""
-    for none, in order."""
+    for none; of an option that is given twice the last value."""
 
     command: str
-    options: list[tuple[str, str]]
+    options: Mapping[str, str]
+
+    @property
+    def platform(self) -> str:
+        """The id of the platform, "" for none."""
+        named = self.options.get(PLATFORM.flag, "")
+        return named if re.fullmatch(ID, named) else ""
+
+    @property
+    def account(self) -> str:
+        """The label of the account, "" for none."""
+        named = self.options.get(ACCOUNT.flag, "")
+        return named if is_label(named) else ""
 
 
 def named_in(args: Sequence[str]) -> Named:
     """What a command line names, as Typer will understand it. A value may look like anything, also like `--` or an option."""
-    command, options, rest = "", list[tuple[str, str]](), iter(args)
+    command, options, rest = "", dict[str, str](), iter(args)
     for arg in rest:
         flag, equals, value = arg.partition("=")
         if arg == "--":
@@ -46,24 +58,7 @@ def named_in(args: Sequence[str]) -> Named:
                 break
             command = command or arg
         elif flag in (VALUED if command else {LANG.flag}):
-            options.append((flag, value if equals else next(rest, "")))
+            options[flag] = value if equals else next(rest, "")
         else:
-            options.append((arg, ""))
+            options[arg] = ""
     return Named(command, options)
-
-
-def platform_named(args: Sequence[str]) -> str:
-    """The platform that a command line names, "" for none."""
-    named = value_of(args, "--platform")
-    return named if re.fullmatch(ID, named) else ""
-
-
-def account_named(args: Sequence[str]) -> str:
-    """The account that a command line names, "" for none."""
-    named = value_of(args, "--account")
-    return named if is_label(named) else ""
-
-
-def value_of(args: Sequence[str], flag: str) -> str:
-    """What the command line says for an option, "" for nothing; of two, the last."""
-    return dict(named_in(args).options).get(flag, "")

@@ -120,13 +120,13 @@ class Call(Generic[Result]):
         return not self.is_done and not (self.thread is not None and self.thread.is_alive())
 
     def start(self, run: Callable[[], None], *, is_ending: bool) -> bool:
-        """Starts `run` in its own thread; False if the caller must run it, because the interpreter `is_ending` and waits
-        for no new thread."""
+        """Starts `run` in its own thread; False if the caller must run it: the interpreter `is_ending` and waits for no
+        new thread, or none can be had."""
         if not is_ending:
             self.thread = CallThread(target=run, name="kimi-auth renewal", daemon=False)
             try:
                 self.thread.start()
-            except RuntimeError:  # no thread can start while the interpreter exits
+            except RuntimeError:  # no thread can start while the interpreter exits, or the system gives none
                 pass
             else:
                 return True

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kimi_auth.cli.hints import for_login, platform_named
+from kimi_auth.cli.hints import for_login, named_in
 from kimi_auth.platforms import registry
 from kimi_auth.testing.emulator import Emulator
 
@@ -183,4 +183,4 @@ def test_a_hint_for_a_platform(text: str, named: str) -> None:
 )
 def test_the_platform_of_a_command_line(args: str, named: str) -> None:
     """The last one counts, as for the command itself; a value that cannot be an id goes into no command to be copied."""
-    assert platform_named(args.split()) == named
+    assert named_in(args.split()).platform == named
