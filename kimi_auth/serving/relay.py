@@ -73,13 +73,18 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def main(words: list[str]) -> int:
-    """`relay.py SOCKET [PORT]`; an exit status."""
+    """`relay.py SOCKET [PORT]`, which says where it listens; an exit status. Port 0 takes a free one."""
     if not 0 < len(words) <= 2 or not all(word.isdecimal() and len(word) < 6 for word in words[1:]):
         sys.stderr.write("usage: relay.py SOCKET [PORT]\n")
         return 2
     port = int(words[1]) if words[1:] else PORT
+
+    def ready(port: int) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # there is no standard error, or its reader has gone
+            sys.stderr.write(f"relaying 127.0.0.1:{port} to {words[0]}\n")
+
     try:
-        asyncio.run(relay(words[0], port))
+        asyncio.run(relay(words[0], port, ready))
     except KeyboardInterrupt:
         return 130
     except (OSError, OverflowError) as error:

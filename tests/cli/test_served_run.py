@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -113,12 +115,18 @@ def test_the_command_s_end(signed_in: Emulator, child: Callable[..., subprocess.
 
 def test_the_proxy_ends_with_its_command(signed_in: Emulator, child: Callable[..., subprocess.Popen[str]]) -> None:
     """A process that the command leaves behind finds no proxy any more."""
-    process = child("--proxy", "--", "sh", "-c", "echo $OPENAI_BASE_URL")
-    url = process.communicate()[0].strip()
     import httpx
 
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/models", trust_env=False, timeout=NO_LIMIT_S)
+    process = child("--proxy", "--", "sh", "-c", "echo $OPENAI_BASE_URL $OPENAI_API_KEY; read _")
+    assert process.stdout is not None
+    url, key = process.stdout.readline().split()
+    ask = partial(httpx.get, f"{url}/models", headers={"Authorization": f"Bearer {key}"}, timeout=NO_LIMIT_S)
+    assert ask(trust_env=False).status_code == 200
+    asked = len(signed_in.state.log)
+    assert heard(process, "\n") == ("", "")
+    with suppress(httpx.HTTPError):  # the port is free, and may be the next one of another server
+        ask(trust_env=False)
+    assert len(signed_in.state.log) == asked
 
 
 @pytest.mark.parametrize("option", ["--proxy", "--brokered"])

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from house.installed import installed
 from house.patience import NO_LIMIT_S, PATIENCE_S, OwnTime, ended
+from house.ports import silent_port
 from servers.postgres import Cluster
 
 from kimi_auth.testing.emulator import Emulator
@@ -37,8 +38,8 @@ def service_python(pip_environ: dict[str, str]) -> str:
 class Replica:
     """One process of the service. `restart` takes the same port."""
 
-    def __init__(self, python: str, environ: dict[str, str], folder: Path) -> None:
-        self.log, self.port, self._python = folder.with_suffix(".log"), 0, python
+    def __init__(self, python: str, environ: dict[str, str], folder: Path, port: int) -> None:
+        self.log, self.port, self._python = folder.with_suffix(".log"), port, python
         self._environ = environ | {"SERVICE_FOLDER": str(folder)}
 
     @property
@@ -112,7 +113,11 @@ def make_world(service_python: str, postgres: Cluster, home: Path, tmp_path: Pat
             kept = {name: os.environ[name] for name in ("PATH",)}
             environ = kept | emulator.env | {"HOME": str(home), "KIMI_AUTH_STORE": postgres.url(database=database)}
             environ.pop("KIMI_SHARE_DIR", None)
-            replicas = [Replica(service_python, environ, tmp_path / name) for name in ("one", "other")]
+            ports = [stack.enter_context(silent_port()) for _ in range(2)]
+            replicas = [
+                Replica(service_python, environ, tmp_path / name, port if sys.platform == "linux" else 0)
+                for name, port in zip(("one", "other"), ports, strict=True)
+            ]
             for replica in replicas:
                 replica.start()
                 stack.callback(replica.kill)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from house.patience import NO_LIMIT_S
+from house.ports import silent_port
 
 from kimi_auth import BearerAuth, ConfigError, Unreachable, signing
 from kimi_auth.clock import VirtualClock
@@ -222,11 +223,11 @@ def test_a_proxy_that_is_not_there(
 ) -> None:
     """A proxy that does not run is named as such, and costs nothing."""
     assert sign_in(life).state == "signed_in"
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{nobody.getsockname()[1]}")
     clock.advance(1000)
-    with pytest.raises(Unreachable, match="Connection refused"):
-        life.session().access_token_sync()
+    with silent_port() as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        with pytest.raises(Unreachable, match="Connection refused"):
+            life.session().access_token_sync()
     assert life.session().status().state == "expired"
     assert tls_server.count("exchange") == 0
 

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli.screen import Screen
-from house.patience import heard, until
+from house.patience import ended, until
+from house.ports import silent_port
 
 from kimi_auth.__main__ import main
 from kimi_auth.serving import relay
@@ -60,31 +62,34 @@ def host(short: Path) -> Iterator[Host]:
         made.go()
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
+class Relay:
+    """A relay to the socket at `path` that accepts connections, and its `port`."""
 
+    def __init__(self, line: list[str], path: Path) -> None:
+        self._said = path.with_name("stderr")
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test runner in the background ignores it
+        try:
+            with self._said.open("wb") as stderr:
+                self._process = subprocess.Popen([*line, str(path), "0"], stderr=stderr, env=quiet())
+        finally:
+            signal.signal(signal.SIGINT, before)
+        address, to = until(self._address, "a relay")
+        self.port, self._path = int(address), path
+        assert to == str(path)
 
-def started(line: list[str], path: Path) -> tuple[subprocess.Popen[str], int]:
-    """A relay that accepts connections, and its port."""
-    port = free_port()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test runner in the background ignores it
-    try:
-        made = subprocess.Popen([*line, str(path), str(port)], stderr=subprocess.PIPE, text=True, env=quiet())
-    finally:
-        signal.signal(signal.SIGINT, before)
-    until(lambda _: made.poll() is not None or listens(port), "a relay")
-    return made, port
+    def _address(self, _: float) -> tuple[str, str] | None:
+        assert self._process.poll() is None, self._said.read_text()
+        found = re.fullmatch(r"(?:kimi-auth: )?relaying 127\.0\.0\.1:(\d+) to (.*)\n", self._said.read_text())
+        return found.groups() if found else None  # type: ignore[return-value]
+
+    def end(self, number: int) -> tuple[int, list[str]]:
+        """Its exit status after that signal, and each line after the first that it said."""
+        self._process.send_signal(number)
+        return ended(self._process), self._said.read_text().splitlines()[1:]
 
 
 def quiet() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("KIMI_")}
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(
@@ -98,34 +103,30 @@ def listens(port: int) -> bool:
 )
 def test_a_relay_ends_in_silence(host: Host, line: list[str], number: int, status: int) -> None:
     """A signal ends a relay whose connections are open with the status of that signal, and with no word about them."""
-    made, port = started(line, host.path)
-    with socket.create_connection(("127.0.0.1", port)) as client:
+    relay = Relay(line, host.path)
+    with socket.create_connection(("127.0.0.1", relay.port)) as client:
         client.sendall(b"GET ")
         until(lambda _: len(host.accepted) > 0, "a connection")
-        made.send_signal(number)
-        _, said = heard(made)
-    assert (made.returncode, [text for text in said.splitlines() if "relaying" not in text]) == (status, [])
+        assert relay.end(number) == (status, [])
 
 
 @pytest.mark.parametrize("line", [BY_COMMAND, ALONE], ids=["command", "alone"])
 def test_a_relay_outlives_its_server(host: Host, line: list[str]) -> None:
     """Where the server goes, open connections end and new ones are closed at once, with no word; one that is there again is reached."""
-    made, port = started(line, host.path)
-    with socket.create_connection(("127.0.0.1", port)) as client:
+    relay = Relay(line, host.path)
+    with socket.create_connection(("127.0.0.1", relay.port)) as client:
         client.sendall(b"GET ")
         until(lambda _: len(host.accepted) > 0, "a connection")
         host.go()
         assert to_the_end(client) == b""
-        with socket.create_connection(("127.0.0.1", port)) as late:
+        with socket.create_connection(("127.0.0.1", relay.port)) as late:
             assert to_the_end(late) == b""
         again = Host(host.path)
-        with socket.create_connection(("127.0.0.1", port)) as new:
+        with socket.create_connection(("127.0.0.1", relay.port)) as new:
             new.sendall(b"GET ")
             until(lambda _: len(again.accepted) > 0, "a connection after the new start")
     again.go()
-    made.terminate()
-    _, said = heard(made)
-    assert [text for text in said.splitlines() if "relaying" not in text] == []
+    assert relay.end(signal.SIGTERM)[1] == []
 
 
 @pytest.mark.parametrize("words", [[], ["s", "abc"], ["s", "-1"], ["s", "1", "2"], ["s", "99999"]], ids=" ".join)
@@ -133,6 +134,33 @@ def test_a_relay_alone_says_what_it_takes(words: list[str]) -> None:
     """Standing alone it answers what means nothing in one line, with the status of a usage error."""
     done = subprocess.run([*ALONE, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n"), "Traceback" in done.stderr) == (2, 1, False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a held port that a server may take")
+@pytest.mark.parametrize("heard", ["closed", "unread"])
+def test_a_relay_alone_that_nobody_hears(host: Host, heard: str) -> None:
+    """Without a standard error, or with one whose reader has gone, it relays all the same."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with silent_port() as port:
+        shut = "" if heard == "unread" else "2>&-"
+        made = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" {shut}', "sh", *ALONE, str(host.path), str(port)], stderr=writer, env=quiet()
+        )
+        os.close(writer)
+
+        def asked(tick_s: float) -> bool:
+            assert made.poll() is None, "it ended"
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) != 0:
+                    time.sleep(tick_s / 10)
+                    return False
+                until(lambda _: len(host.accepted) > 0, "a connection")
+                return True
+
+        until(asked, "a relay")
+        made.terminate()
+        assert ended(made) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import json
 import logging
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import httpx
 import pytest
 from house.libraries import in_library
 from house.patience import PATIENCE_S, met
+from house.ports import silent_port
 
 from kimi_auth import Session
 from kimi_auth.errors import KimiAuthError, NotSignedIn, Unreachable
@@ -441,9 +441,7 @@ def test_an_api_that_fails(library: Any, failure: str, status: int, message: str
 
 def test_no_api_there() -> None:
     """A port where nothing listens gives 502 and the system's reason."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with CommandProxy(Source(f"http://127.0.0.1:{port}/v1")) as served:
+    with silent_port() as port, CommandProxy(Source(f"http://127.0.0.1:{port}/v1")) as served:
         status, headers, body = ask(served.url, "POST", CHAT, b"{}", keyed(served))
     assert (status, told(body)["code"], headers["x-should-retry"]) == (502, "unreachable", "true")
     assert "Connection refused" in told(body)["message"]

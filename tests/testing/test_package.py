@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -88,8 +89,9 @@ def test_ends_at_once_and_leaks_nothing() -> None:
                 asker.start()
                 assert emulator.state.wait_for(lambda state: len(state.log) == 2, NO_LIMIT_S)
             asker.join()
-            with pytest.raises(httpx.ConnectError):
+            with suppress(httpx.HTTPError):  # the port is free, and may be the next one of another server
                 idle.get(base_url)
+            assert len(emulator.state.log) == 2
         gc.collect()
     assert len(broken) == 1
     assert [str(warning.message) for warning in caught] == []

@@ -25,6 +25,7 @@ import httpx
 import pytest
 import zstandard
 from house.patience import NO_LIMIT_S, OwnTime, joined, met
+from house.ports import silent_port
 from wire.sending import Send, in_loop, in_thread
 
 from kimi_auth.clock import SystemClock
@@ -147,11 +148,10 @@ def test_a_connection_closed_after_the_request(library: Any, raw_server: Any, se
 
 def test_nobody_listens(library: Any, send: Send) -> None:
     """A refused connection is surely not sent, and the message says why."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    seen = send(ask_of(f"http://127.0.0.1:{port}"))
-    assert (seen.failure, seen.message) == (library.ConnectError, "Connection refused")
-    assert oauth_at(f"http://127.0.0.1:{port}").exchange("s3cret").outcome == "not_processed"
+    with silent_port() as port:
+        seen = send(ask_of(f"http://127.0.0.1:{port}"))
+        assert (seen.failure, seen.message) == (library.ConnectError, "Connection refused")
+        assert oauth_at(f"http://127.0.0.1:{port}").exchange("s3cret").outcome == "not_processed"
 
 
 def test_no_such_host(library: Any, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -716,9 +716,8 @@ def test_no_proxy_that_says_nothing_stops_nothing(
     monkeypatch.setenv("HTTPS_PROXY", refused.url)
     assert send(ask_of("https://auth.test")).failure is library.ProxyError
     monkeypatch.delenv("HTTPS_PROXY")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert send(ask_of(f"http://localhost:{port}", plain_http=True)).failure is library.ConnectError
+    with silent_port() as port:
+        assert send(ask_of(f"http://localhost:{port}", plain_http=True)).failure is library.ConnectError
 
 
 def test_a_proxy_that_refuses_the_tunnel(
