@@ -28,6 +28,8 @@ PEOPLE = 50
 ROTATIONS = 2
 """Of each login, in each part of the load."""
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a checkout installs the service
+
 
 @pytest.fixture(scope="session")
 def service_python(pip_environ: dict[str, str]) -> str:
@@ -248,7 +250,6 @@ def test_a_replica_that_ends_takes_its_sign_in_along(make_world: Callable[..., W
 
 @pytest.mark.prove
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_fifty_people(make_world: Callable[..., World]) -> None:
     """50 people sign in and use it across rotations of 4-s tokens while each replica is killed in turn and restarted: every
     login stands, each rotation was one exchange, and no answer was got with another person's token."""

@@ -33,6 +33,11 @@ NOT_NEEDED = shutil.ignore_patterns(
     "*__mypyc*",
     "pip",
     "hypothesis",
+    "__pycache__",  # and what else comes and goes while other tests run
+    ".hypothesis",
+    ".coverage*",
+    ".edges",
+    ".*_cache",
 )
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as other users; run: sudo make test")

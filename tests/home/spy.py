@@ -19,11 +19,12 @@ PART_BYTES, OVERLAP_BYTES = 16 << 20, 64
 class Spy:
     """Looks, again and again, at what the processes of the sandbox could read: their files, environment and memory. `found`:
     where a forbidden text was; `saw`: how often an access token was in such a memory, so that it was really read; or, where a `control` is given, that
-    text, and access tokens are forbidden, too. `box`: the
-    BOX in the environment of those processes; `folders`: where their files lie, as they see them."""
+    text, and access tokens are forbidden, too. `mark`: what
+    SPIED says in the environment of those processes, and of none but them: a sandbox of another test holds other tokens by right.
+    `folders`: where their files lie, as they see them."""
 
-    def __init__(self, box: str, *folders: str) -> None:
-        self.box = box
+    def __init__(self, mark: str, *folders: str) -> None:
+        self.mark = mark
         self.folders = folders
         self.control = b""
         self.found: set[str] = set()
@@ -46,7 +47,7 @@ class Spy:
 
     def look(self) -> None:
         """Looks now."""
-        for process in _sandboxed(self.box):
+        for process in _sandboxed(self.mark):
             with suppress(OSError):
                 self._look(process)
 
@@ -68,12 +69,11 @@ class Spy:
             yield from _files(process, folder)
 
 
-def _sandboxed(box: str) -> Iterator[Path]:
-    """The processes that see the lent directory as `box`."""
-    ours = Path("/proc/self/ns/mnt").readlink()
+def _sandboxed(mark: str) -> Iterator[Path]:
+    """The processes that carry the mark, which a sandbox gives to what it starts once its mounts are made."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (process / "ns/mnt").readlink() != ours and f"BOX={box}".encode() in (process / "environ").read_bytes():
+            if f"SPIED={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
                 yield process
 
 

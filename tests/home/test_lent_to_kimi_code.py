@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ LIFE_S = 30.0
 SEES_ONLY_THE_BOX = """
     mount --make-rprivate / && mount --bind "$OUTSIDE" /mnt && mount -t tmpfs none "$HIDDEN" || exit 99
     mkdir "$BOX" && mount --move /mnt "$BOX" && cd / || exit 99
+    export SPIED="$MARK"; unset MARK
 """
 KIMI_CODE_TURN = """
     HOME="$BOX" KIMI_CODE_HOME="$BOX" exec "$NODE" "$KIMI" -p "wait a while"
@@ -47,9 +49,9 @@ def test_a_turn_of_a_minute(stage_with: Callable[..., Stage], tmp_path_factory: 
 
     stage.chat = chat
     stage.environ |= {"NODE": str(npm.tool("node")), "KIMI": str(PROGRAM), "HIDDEN": str(hidden)}
-    stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box")}
+    stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box"), "MARK": secrets.token_hex()}
     before = stage.emulator.state.counts["rotations"]
-    spy = Spy(stage.environ["BOX"], stage.environ["HIDDEN"])
+    spy = Spy(stage.environ["MARK"], stage.environ["HIDDEN"])
     spy.begin()
     try:
         command = [
@@ -91,11 +93,11 @@ def test_lent_to_a_kimi_cli(
     box, hidden = stage.home.parent / f"{stage.home.name} lent", tmp_path_factory.getbasetemp()
     worker = Path(__file__).parents[1] / "compat/worker_theirs.py"
     stage.environ |= {"KIMI_PYTHON": kimi_cli_python, "WORKER": str(worker), "HIDDEN": str(hidden)}
-    stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box")}
+    stage.environ |= {"OUTSIDE": str(box), "BOX": str(hidden / "box"), "MARK": secrets.token_hex()}
     stage.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     before, log = stage.emulator.state.counts["rotations"], stage.emulator.state.log
     command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", SEES_ONLY_THE_BOX + KIMI_CLI_TURNS]
-    spy = Spy(stage.environ["BOX"], stage.environ["HIDDEN"])
+    spy = Spy(stage.environ["MARK"], stage.environ["HIDDEN"])
     spy.begin()
     try:
         ran = stage.ours("lend", "--for", "kimi-cli", str(box), "--", *command, lasts_s=TURN_S)

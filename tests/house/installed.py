@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -29,7 +26,7 @@ def installed(name: str, base: Callable[[], str | None], environ: Mapping[str, s
     folder = CHECKOUT / f".venv-{name}"
     python, stamp = folder / "bin" / "python", folder / "installed"
     wanted = hashlib.sha256(repr((requirements, PROJECT["project"]["dependencies"])).encode()).hexdigest()
-    with FileLock(Path(tempfile.gettempdir()) / f"kimi-auth-{name}-{os.getuid()}.lock"):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if stamp.exists() and stamp.read_text() == wanted and answer([str(python), "-c", "print(1)"], environ):
             return str(python)
         if (found := base()) is None:

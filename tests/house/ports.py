@@ -1,12 +1,16 @@
-"""A port that refuses connections."""
+"""A port that refuses connections, and one whose server has ended."""
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["silent_port"]
+from house.patience import until
+
+__all__ = ["freed", "silent_port"]
 
 
 @contextmanager
@@ -20,3 +24,20 @@ def silent_port() -> Iterator[int]:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: else theirs could not be bound
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
+
+
+def freed(port: int) -> None:
+    """Waits until no server listens at a port of 127.0.0.1, and asks none: a server of another test, which ends soon, may have
+    been given the port."""
+
+    def is_free(tick_s: float) -> bool:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            time.sleep(tick_s)
+            return False
+        return True
+
+    until(is_free, f"the end of what listens at port {port}")

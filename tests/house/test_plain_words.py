@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from house.waits import sources
+
 CHECKOUT = Path(__file__).parents[2]
 RULES = tomllib.loads((CHECKOUT / "tools" / "words.toml").read_text("utf-8"))["rule"]
 
@@ -125,8 +127,7 @@ def test_neighbours_are_allowed(words: ModuleType, write: Callable[[str, str], P
 def test_names_of_tests_are_plain() -> None:
     """Functions and tables of the tests name the error that they are about."""
     names = re.compile(r"(?m)^ *(?:async )?def (\w*(?:weather|trouble)\w*)|^(\w*(?:WEATHER|TROUBLE)\w*)\b.* = ")
-    files = (CHECKOUT / "tests").rglob("*.py")
-    assert [(file.name, *found) for file in files for found in names.findall(file.read_text("utf-8"))] == []
+    assert [(file.name, *found) for file in sources() for found in names.findall(file.read_text("utf-8"))] == []
     assert names.findall("def test_in_trouble(") == [("test_in_trouble", "")]
     assert names.findall("IN_WEATHER: Any = 1") == [("", "IN_WEATHER")]
 

@@ -6,14 +6,14 @@ import ast
 import errno
 import socket
 import sys
+import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from house.ports import silent_port
-
-TESTS = Path(__file__).parents[1]
+from house.patience import TICK_S, joined
+from house.ports import freed, silent_port
+from house.waits import TESTS, sources
 
 GIVEN_BACK = {
     "for later": "with socket.create_server(('127.0.0.1', 0)) as free:\n    port = free.getsockname()[1]",
@@ -42,11 +42,7 @@ def given_back(text: str) -> Iterator[int]:
 
 def test_no_port_is_given_back() -> None:
     """Over the whole suite."""
-    found = [
-        f"{file.relative_to(TESTS)}:{line}"
-        for file in TESTS.rglob("*.py")
-        for line in given_back(file.read_text("utf-8"))
-    ]
+    found = [f"{file.relative_to(TESTS)}:{line}" for file in sources() for line in given_back(file.read_text("utf-8"))]
     assert found == [], "hold it: house.ports.silent_port"
 
 
@@ -60,6 +56,17 @@ def test_it_is_found(case: str) -> None:
 def test_what_holds_a_port_is_not(text: str) -> None:
     """A listener that is open while its port is used."""
     assert list(given_back(text)) == []
+
+
+def test_a_port_is_freed() -> None:
+    """Once its server has ended; until then it is waited for."""
+    server = socket.create_server(("127.0.0.1", 0))
+    waiting = threading.Thread(target=freed, args=(server.getsockname()[1],))
+    waiting.start()
+    waiting.join(TICK_S)
+    assert waiting.is_alive()
+    server.close()
+    joined(waiting)
 
 
 def test_a_silent_port_refuses_and_is_nobodys() -> None:

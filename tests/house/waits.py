@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["TESTS", "Wait", "found_in", "waits"]
+__all__ = ["TESTS", "Wait", "found_in", "sources", "waits"]
 
 TESTS: Final = Path(__file__).parents[1]
 
@@ -57,9 +57,14 @@ class Wait(NamedTuple):
 
 def waits() -> Iterator[Wait]:
     """Every finding in the tests, but for those that the search's own test plants."""
-    for file in sorted(TESTS.rglob("*.py")):
-        if "node_modules" not in file.parts and file.name != "test_waits.py":
+    for file in sources():
+        if file.name != "test_waits.py":
             yield from found_in(file.read_text("utf-8"), file.relative_to(TESTS).as_posix())
+
+
+def sources() -> Iterator[Path]:
+    """Each Python file of the tests that is ours."""
+    return (file for file in sorted(TESTS.rglob("*.py")) if "node_modules" not in file.parts)
 
 
 def found_in(source: str, file: str = "", line: int = 0, within: str = "") -> Iterator[Wait]:

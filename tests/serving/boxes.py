@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ INSIDE = """
     mount --bind "$HOME_OUTSIDE" "$BOX/home" && mount --bind "$SOCKET_OUTSIDE" "$BOX/run" || exit 99
     for hidden in $HIDDEN; do test ! -d "$hidden" || mount -t tmpfs none "$hidden" || exit 99; done
     cd "$BOX/home" && "$PYTHON" -c "$LOOPBACK_UP" || exit 99
-    unset HOME_OUTSIDE SOCKET_OUTSIDE HIDDEN
+    unset HOME_OUTSIDE SOCKET_OUTSIDE HIDDEN; export SPIED="$MARK"; unset MARK
     exec "$PYTHON" -W ignore -m kimi_auth serve relay "$BOX/run/kimi.sock" "$PORT" -- "$PYTHON" -u -c "$OBEY"
 """
 LOOPBACK_UP = """
@@ -52,12 +53,15 @@ class Said(NamedTuple):
 
 class Box:
     """A sandbox that runs commands behind `kimi-auth serve relay`, one after the other. `hidden`: directories of the host that
-    it must not see. `obey`: the program that reads them, `OBEY` or another one that answers lines as it does."""
+    it must not see. `obey`: the program that reads them, `OBEY` or another one that answers lines as it does. `mark`: what SPIED says in
+    the environment of every program in it, and of no other one."""
 
     def __init__(
         self, unshare: list[str], socket_dir: Path, home: Path, environ: Mapping[str, str], *hidden: Path, obey: str
     ) -> None:
+        self.mark = secrets.token_hex()
         outside = {"HOME_OUTSIDE": str(home), "SOCKET_OUTSIDE": str(socket_dir), "HIDDEN": " ".join(map(str, hidden))}
+        outside["MARK"] = self.mark
         inside = {"BOX": BOX, "HOME": f"{BOX}/home", "PORT": str(PORT), "PYTHON": sys.executable}
         scripts = {"LOOPBACK_UP": LOOPBACK_UP, "OBEY": obey}
         self._process = subprocess.Popen(

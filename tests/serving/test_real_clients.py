@@ -49,7 +49,7 @@ class Host:
         places = (Path(self.grant["socket"]).parent, self.home)
         kept = {name: value for name, value in serving.env.items() if not name.startswith(("KIMI_", "COV"))}
         self.box = Box(unshared(), *places, {**kept, **environ, **inside, **homes}, *hidden, obey=obey)
-        self.spy = Spy(BOX, f"{BOX}/home", f"{BOX}/run", *map(str, hidden))
+        self.spy = Spy(self.box.mark, f"{BOX}/home", f"{BOX}/run", *map(str, hidden))
 
     @property
     def real(self) -> str:

