@@ -17,11 +17,13 @@ PART_BYTES, OVERLAP_BYTES = 16 << 20, 64
 
 
 class Spy:
-    """Looks, again and again, at what the processes of the sandbox could read: their files, environment and memory. `found`:
-    where a forbidden text was; `saw`: how often an access token was in such a memory, so that it was really read; or, where a `control` is given, that
-    text, and access tokens are forbidden, too. `mark`: what
-    SPIED says in the environment of those processes, and of none but them: a sandbox of another test holds other tokens by right.
-    `folders`: where their files lie, as they see them."""
+    """Looks, again and again, at what the processes of the sandbox could read: their files, environment and memory.
+
+    `mark`: what SPIED says in the environment of those processes, and of none but them: a sandbox of another test holds other
+    tokens by right. `folders`: where their files lie, as they see them. `found`: where a forbidden text was. `saw`: how often an
+    access token was in such a memory, so that it was really read; or, where a `control` is given, that text, and then access
+    tokens are forbidden, too.
+    """
 
     def __init__(self, mark: str, *folders: str) -> None:
         self.mark = mark

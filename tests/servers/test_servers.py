@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -117,6 +118,9 @@ def test_settings_that_the_server_refuses(oidc_server_factory: ServerFactory) ->
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="needs Linux, where a process that is no child can be waited for"
+)
 def test_a_killed_test_run_leaves_no_server(oidc_server: RealServer) -> None:
     """The node process ends when the process that started it is killed."""
     program = (

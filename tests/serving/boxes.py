@@ -53,8 +53,8 @@ class Said(NamedTuple):
 
 class Box:
     """A sandbox that runs commands behind `kimi-auth serve relay`, one after the other. `hidden`: directories of the host that
-    it must not see. `obey`: the program that reads them, `OBEY` or another one that answers lines as it does. `mark`: what SPIED says in
-    the environment of every program in it, and of no other one."""
+    it must not see. `obey`: the program that reads them, `OBEY` or another one that answers lines as it does. `mark`: what SPIED
+    says in the environment of every program in it, and of no other one."""
 
     def __init__(
         self, unshare: list[str], socket_dir: Path, home: Path, environ: Mapping[str, str], *hidden: Path, obey: str
