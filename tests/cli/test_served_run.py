@@ -120,10 +120,9 @@ def test_the_proxy_ends_with_its_command(signed_in: Emulator, child: Callable[..
     assert process.stdout is not None
     url, key = process.stdout.readline().split()
     answer = httpx.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=NO_LIMIT_S)
-    port = answer.request.url.port
-    assert (answer.status_code, bool(port)) == (200, True)
+    assert answer.status_code == 200
     assert heard(process, "\n") == ("", "")
-    freed(port)
+    freed(url)
 
 
 @pytest.mark.parametrize("option", ["--proxy", "--brokered"])

@@ -115,11 +115,10 @@ def make_world(service_python: str, postgres: Cluster, home: Path, tmp_path: Pat
             kept = {name: os.environ[name] for name in ("PATH",)}
             environ = kept | emulator.env | {"HOME": str(home), "KIMI_AUTH_STORE": postgres.url(database=database)}
             environ.pop("KIMI_SHARE_DIR", None)
-            ports = [stack.enter_context(silent_port()) for _ in range(2)]
-            replicas = [
-                Replica(service_python, environ, tmp_path / name, port if sys.platform == "linux" else 0)
-                for name, port in zip(("one", "other"), ports, strict=True)
-            ]
+            replicas = []
+            for name in ("one", "other"):
+                port = stack.enter_context(silent_port()) if sys.platform == "linux" else 0  # others share no held port
+                replicas.append(Replica(service_python, environ, tmp_path / name, port))
             for replica in replicas:
                 replica.start()
                 stack.callback(replica.kill)

@@ -126,7 +126,7 @@ def wait_for_end(pid: int) -> None:
         try:
             until(
                 lambda tick_s: select.select([descriptor], [], [], tick_s)[0],
-                f"the end of process {pid}, a renewal",
+                f"the end of process {pid}",
                 END_S,
             )
         except AssertionError:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from house.patience import until
 
@@ -26,9 +27,12 @@ def silent_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def freed(port: int) -> None:
-    """Waits until no server listens at a port of 127.0.0.1, and asks none: a server of another test, which ends soon, may have
-    been given the port."""
+def freed(url: str) -> None:
+    """Waits until no server listens at the port of a URL of 127.0.0.1, and asks none: a server of another test, which ends soon,
+    may have been given the port."""
+
+    port = urlsplit(url).port
+    assert port, url
 
     def is_free(tick_s: float) -> bool:
         try:
@@ -40,4 +44,4 @@ def freed(port: int) -> None:
             return False
         return True
 
-    until(is_free, f"the end of what listens at port {port}")
+    until(is_free, f"the end of what listens at {url}")

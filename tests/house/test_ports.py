@@ -61,7 +61,7 @@ def test_what_holds_a_port_is_not(text: str) -> None:
 def test_a_port_is_freed() -> None:
     """Once its server has ended; until then it is waited for."""
     server = socket.create_server(("127.0.0.1", 0))
-    waiting = threading.Thread(target=freed, args=(server.getsockname()[1],))
+    waiting = threading.Thread(target=freed, args=(f"http://127.0.0.1:{server.getsockname()[1]}/v1",))
     waiting.start()
     waiting.join(TICK_S)
     assert waiting.is_alive()

@@ -61,8 +61,7 @@ class Box:
     ) -> None:
         self.mark = secrets.token_hex()
         outside = {"HOME_OUTSIDE": str(home), "SOCKET_OUTSIDE": str(socket_dir), "HIDDEN": " ".join(map(str, hidden))}
-        outside["MARK"] = self.mark
-        inside = {"BOX": BOX, "HOME": f"{BOX}/home", "PORT": str(PORT), "PYTHON": sys.executable}
+        inside = {"BOX": BOX, "HOME": f"{BOX}/home", "PORT": str(PORT), "PYTHON": sys.executable, "MARK": self.mark}
         scripts = {"LOOPBACK_UP": LOOPBACK_UP, "OBEY": obey}
         self._process = subprocess.Popen(
             [*unshare, "sh", "-c", INSIDE],

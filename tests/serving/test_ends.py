@@ -73,14 +73,15 @@ class Relay:
                 self._process = subprocess.Popen([*line, str(path), "0"], stderr=stderr, env=quiet())
         finally:
             signal.signal(signal.SIGINT, before)
-        address, to = until(self._address, "a relay")
-        self.port, self._path = int(address), path
-        assert to == str(path)
+        until(self._has_spoken, "a relay")
+        line_said = self._said.read_text()
+        found = re.fullmatch(rf"(?:kimi-auth: )?relaying 127\.0\.0\.1:(\d+) to {re.escape(str(path))}\n", line_said)
+        assert found, line_said
+        self.port = int(found[1])
 
-    def _address(self, _: float) -> tuple[str, str] | None:
+    def _has_spoken(self, _: float) -> bool:
         assert self._process.poll() is None, self._said.read_text()
-        found = re.fullmatch(r"(?:kimi-auth: )?relaying 127\.0\.0\.1:(\d+) to (.*)\n", self._said.read_text())
-        return found.groups() if found else None  # type: ignore[return-value]
+        return self._said.read_text().endswith("\n")
 
     def end(self, number: int) -> tuple[int, list[str]]:
         """Its exit status after that signal, and each line after the first that it said."""
@@ -103,30 +104,30 @@ def quiet() -> dict[str, str]:
 )
 def test_a_relay_ends_in_silence(host: Host, line: list[str], number: int, status: int) -> None:
     """A signal ends a relay whose connections are open with the status of that signal, and with no word about them."""
-    relay = Relay(line, host.path)
-    with socket.create_connection(("127.0.0.1", relay.port)) as client:
+    made = Relay(line, host.path)
+    with socket.create_connection(("127.0.0.1", made.port)) as client:
         client.sendall(b"GET ")
         until(lambda _: len(host.accepted) > 0, "a connection")
-        assert relay.end(number) == (status, [])
+        assert made.end(number) == (status, [])
 
 
 @pytest.mark.parametrize("line", [BY_COMMAND, ALONE], ids=["command", "alone"])
 def test_a_relay_outlives_its_server(host: Host, line: list[str]) -> None:
     """Where the server goes, open connections end and new ones are closed at once, with no word; one that is there again is reached."""
-    relay = Relay(line, host.path)
-    with socket.create_connection(("127.0.0.1", relay.port)) as client:
+    made = Relay(line, host.path)
+    with socket.create_connection(("127.0.0.1", made.port)) as client:
         client.sendall(b"GET ")
         until(lambda _: len(host.accepted) > 0, "a connection")
         host.go()
         assert to_the_end(client) == b""
-        with socket.create_connection(("127.0.0.1", relay.port)) as late:
+        with socket.create_connection(("127.0.0.1", made.port)) as late:
             assert to_the_end(late) == b""
         again = Host(host.path)
-        with socket.create_connection(("127.0.0.1", relay.port)) as new:
+        with socket.create_connection(("127.0.0.1", made.port)) as new:
             new.sendall(b"GET ")
             until(lambda _: len(again.accepted) > 0, "a connection after the new start")
     again.go()
-    assert relay.end(signal.SIGTERM)[1] == []
+    assert made.end(signal.SIGTERM)[1] == []
 
 
 @pytest.mark.parametrize("words", [[], ["s", "abc"], ["s", "-1"], ["s", "1", "2"], ["s", "99999"]], ids=" ".join)
