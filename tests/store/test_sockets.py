@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -42,10 +41,14 @@ def made(path: Path, mode: int, uid: int = 0, gid: int = 0) -> Path:
     return path
 
 
+LAST = b"the last connection of the test"
+
+
 class Mallory:
     """A process of that user which has taken the socket's name before the server, and counts what it is sent."""
 
     def __init__(self, folder: Path) -> None:
+        self._name = str(folder / ".s.PGSQL.5432")
         self._read_end, write_end = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -53,7 +56,7 @@ class Mallory:
                 os.setgroups([])
                 os.setgid(MALLORY)
                 os.setuid(MALLORY)
-                self._serve(str(folder / ".s.PGSQL.5432"), write_end)
+                self._serve(self._name, write_end)
             finally:
                 os._exit(1)
         os.close(write_end)
@@ -66,14 +69,23 @@ class Mallory:
         Path(name).chmod(0o777)
         server.listen()
         os.write(report, b"!")
-        while True:
+        received = b""
+        while received != LAST:
             end, _ = server.accept()
-            os.write(report, f"{len(end.recv(1024))} ".encode())
+            received = end.recv(1024)
+            if received != LAST:
+                os.write(report, f"{len(received)} ".encode())
             end.close()
 
     def end(self) -> list[str]:
-        """How many bytes came over each connection."""
-        os.kill(self.pid, signal.SIGKILL)
+        """How many bytes came over each connection.
+
+        Connections are accepted in the order in which they were made: whoever heard of the last has counted all before it.
+        """
+        with socket.socket(socket.AF_UNIX) as last:
+            last.connect(self._name)
+            last.sendall(LAST)
+            assert last.recv(1) == b""
         os.waitpid(self.pid, 0)
         with os.fdopen(self._read_end, "rb") as told:
             return told.read().decode().split()
