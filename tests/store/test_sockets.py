@@ -80,7 +80,7 @@ class Mallory:
     def end(self) -> list[str]:
         """How many bytes came over each connection.
 
-        Connections are accepted in the order in which they were made: whoever heard of the last has counted all before it.
+        Connections are accepted in the order in which they were made: a process that has met the last has counted all before it.
         """
         with socket.socket(socket.AF_UNIX) as last:
             last.connect(self._name)
