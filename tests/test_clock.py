@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.clock import Clock, SystemClock, VirtualClock
 from kimi_auth.support import system
@@ -215,7 +216,7 @@ async def test_time_waits_for_the_loop_to_hear_a_socket(clock: VirtualClock) -> 
 
 async def test_quiet_s_lets_a_thread_answer_first() -> None:
     """With `quiet_s`, time stands still while a worker thread answers within it."""
-    clock = VirtualClock(monotonic_s=100.0, quiet_s=5.0)
+    clock = VirtualClock(monotonic_s=100.0, quiet_s=NO_LIMIT_S)
     instants: list[float] = []
 
     async def ask() -> None:
@@ -261,7 +262,7 @@ async def test_advance_wakes_sleepers(clock: VirtualClock) -> None:
 
 async def test_sleep_in_a_thread_wakes_tasks() -> None:
     """A worker thread that sleeps past a task's deadline wakes the task."""
-    clock = VirtualClock(monotonic_s=100.0, quiet_s=5.0)
+    clock = VirtualClock(monotonic_s=100.0, quiet_s=NO_LIMIT_S)
     sleeper = asyncio.create_task(clock.sleep_async(60))
     await asyncio.sleep(0)
     await asyncio.to_thread(clock.sleep, 600)

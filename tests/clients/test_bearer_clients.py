@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from house.libraries import LIBRARIES, in_library
+from house.patience import NO_LIMIT_S
 
 from kimi_auth.clients import NOT_RESENT, BearerAuth
 
@@ -35,7 +36,7 @@ class Fetch:
         return work(options, method, url, request)
 
     def _sync(self, options: dict[str, Any], method: str, url: str, request: dict[str, Any]) -> httpx.Response:
-        with self.library.Client(**options) as client:
+        with self.library.Client(timeout=NO_LIMIT_S, **options) as client:
             if not self.stream:
                 return client.request(method, url, **request)
             with client.stream(method, url, **request) as response:
@@ -44,7 +45,7 @@ class Fetch:
 
     def _async(self, options: dict[str, Any], method: str, url: str, request: dict[str, Any]) -> httpx.Response:
         async def work() -> httpx.Response:
-            async with self.library.AsyncClient(**options) as client:
+            async with self.library.AsyncClient(timeout=NO_LIMIT_S, **options) as client:
                 if not self.stream:
                     return await client.request(method, url, **request)
                 async with client.stream(method, url, **request) as response:
@@ -301,7 +302,8 @@ def test_spent_body_is_not_sent_again(fetch: Fetch, scripted: Any, loopback: Loo
 async def test_one_instance_serves_many_tasks(each: Any, scripted: Any, loopback: Loopback) -> None:
     """Requests that are refused together are each retried once, and know nothing of each other."""
     source = scripted()
-    async with each.AsyncClient(auth=BearerAuth(source, origin=loopback.url), trust_env=False) as client:
+    auth = BearerAuth(source, origin=loopback.url)
+    async with each.AsyncClient(auth=auth, trust_env=False, timeout=NO_LIMIT_S) as client:
         responses = await asyncio.gather(*(client.post(loopback.url, content=b"%d" % n) for n in range(8)))
     assert [response.status_code for response in responses] == [200] * 8
     assert sorted(loopback.bodies) == sorted([b"%d" % n for n in range(8)] * 2)

@@ -17,7 +17,7 @@ import httpx2
 import pydantic
 import pytest
 from house.libraries import LIBRARIES
-from house.patience import met
+from house.patience import met, until
 
 from kimi_auth.clients import Targets, as_target
 
@@ -655,7 +655,7 @@ def test_a_target_may_use_the_registry() -> None:
 
 def test_an_older_token_never_comes_after_a_newer_one() -> None:
     """A thread that is held up in one target delivers to it the newest token by then, not the one that it came with."""
-    targets, client = Targets(), Client()
+    targets, client, got = Targets(), Client(), Notes()
     held_up, go_on = threading.Event(), threading.Event()
 
     def slow(token: str) -> None:
@@ -665,15 +665,17 @@ def test_an_older_token_never_comes_after_a_newer_one() -> None:
 
     targets.attach(slow)
     targets.attach(client)
+    targets.attach(got.append)
     older = threading.Thread(target=targets.inject, args=("T1",))
     older.start()
     assert met(held_up)
     newer = threading.Thread(target=targets.inject, args=("T2",))
     newer.start()
+    until(lambda _: targets._given.newest == "T2", "the newer token")
     go_on.set()
     older.join()
     newer.join()
-    assert client.api_key == "T2"
+    assert (client.api_key, got) == ("T2", ["T2"])
 
 
 def test_many_threads_end_with_one_token() -> None:

@@ -16,8 +16,7 @@ from kimi_auth.support.imports import NEVER, YOUNG, undisturbed
 
 SLOW = """
 import threading
-entered, may_end = threading.Event(), threading.Event()
-entered.set()
+may_end = threading.Event()
 may_end.wait()
 value = 1
 """
@@ -30,7 +29,7 @@ os.register_at_fork(before=lambda: sys.modules["slow"].may_end.set())  # the las
 
 async def main():
     loading = asyncio.create_task(load("slow"))
-    while not hasattr(sys.modules.get("slow"), "entered"):
+    while not hasattr(sys.modules.get("slow"), "may_end"):
         await asyncio.sleep(0)
     child = os.fork()
     if not child:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house.patience import Meeting, met
+from house.patience import NO_LIMIT_S, Meeting, joined, met
 
 from kimi_auth.clock import SystemClock
 from kimi_auth.errors import (
@@ -76,7 +76,11 @@ class Home:
     config: ConfigFile
 
     def migrate(self) -> flow.Migration:
-        return flow.migrate(self.platform, self.store, self.config, SystemKeyring(backend=lambda: self.keyring))
+        return flow.migrate(self.platform, self.store, self.config, self.system)
+
+    @property
+    def system(self) -> SystemKeyring:
+        return SystemKeyring(patience_s=NO_LIMIT_S, backend=lambda: self.keyring)
 
     def put(self, token: Token) -> None:
         with self.store.locked(0):
@@ -101,7 +105,7 @@ def home(share: Path) -> Home:
     (share / "config.toml").write_text(CONFIG)
     keyring = Keyring({("kimi-code", KEY): json.dumps(OLD.record())})
     store = FileStore(share, clock=SystemClock())
-    return Home(share, keyring, Registry().get("kimi-code"), store, ConfigFile(share))
+    return Home(share, keyring, Registry().get("kimi-code"), store, ConfigFile(share, lock_wait_s=NO_LIMIT_S))
 
 
 def test_a_login_that_moves_belongs_to_the_built_in_host(home: Home) -> None:
@@ -220,7 +224,11 @@ def test_a_keyring_that_is_slow(home: Home) -> None:
     home.keyring._ask = lambda _: met(gate)  # type: ignore[method-assign,assignment]
     slow = SystemKeyring(patience_s=0.01, backend=lambda: home.keyring)
     found = flow.migrate(home.platform, home.store, home.config, slow)
+    late = [thread for thread in threading.enumerate() if thread.name == "kimi-auth-keyring"]
+    assert late
     gate.set()
+    for thread in late:
+        joined(thread)
     assert found.state == "waiting"
     assert "within 0.01 s" in str(found.error)
     assert (home.stored, home.refers_to_keyring, bool(home.keyring.held)) == (None, True, True)
@@ -314,8 +322,9 @@ def test_interrupted_at_every_step(home: Home, monkeypatch: pytest.MonkeyPatch, 
     assert number > 10
 
 
-def test_two_at_once(home: Home) -> None:
+def test_two_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes that find the same entry: one of them writes it, both end well."""
+    monkeypatch.setattr(flow, "LOCK_PATIENCE_S", NO_LIMIT_S)
     start = Meeting(2)
     real, states = home.keyring.get_password, []
 
@@ -342,7 +351,7 @@ def test_two_at_once(home: Home) -> None:
 @pytest.fixture
 def session(home: Home, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of that home; the system's keyring is the test's."""
-    monkeypatch.setattr("kimi_auth.store.SystemKeyring", lambda: SystemKeyring(backend=lambda: home.keyring))
+    monkeypatch.setattr("kimi_auth.store.SystemKeyring", lambda: home.system)
     return Session(home.share, environ={})
 
 

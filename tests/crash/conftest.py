@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crash.held_answers import HoldingStage
 from fleet.disk import Disk, small_disk
 from fleet.stage import Stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[HoldingStage]:
     """A server, an empty share directory and no process yet."""
-    with Stage(tmp_path) as ready:
+    with HoldingStage(tmp_path) as ready:
         yield ready
 
 

@@ -44,13 +44,13 @@ def test_another_boot(stage: Stage, wall_offset_s: float) -> None:
     stage.sign_in("long expired")  # under each of the clocks: only who needs a token recovers so late
     leave_a_claim(stage, boot_id="another-boot")
     wall = {"wall_offset_s": wall_offset_s}
-    for boottime_s in (0.0, 60.0):
-        options = {"boottime_offset_s": boottime_s, "wall_offset_s": max(wall_offset_s, 0.0) + boottime_s}
+    for boottime_s in (0.0, 74.0):
+        options = {"boottime_at_s": 1000.0 + boottime_s, "wall_offset_s": max(wall_offset_s, 0.0) + boottime_s}
         met = stage.start("obtain", patience_s=1.0, **options)
         result = met.result()
         assert (result.error, met.end()) == ("unreachable", 0)
         assert stage.sends == []
-    late = stage.start("obtain", boottime_offset_s=80.0, **wall)
+    late = stage.start("obtain", boottime_at_s=1076.0, **wall)
     assert (late.result().error, late.end()) == ("", 0)
     assert (stage.exchanges, len(stage.sends), stage.works) == (1, 1, True)
     assert violations(stage) == []

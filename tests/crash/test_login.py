@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from crash.held_answers import IN_FLIGHT, HoldingStage
 from fleet.invariants import violations
 from fleet.stage import Stage, Worker
 from house.patience import NO_LIMIT_S
@@ -15,7 +16,6 @@ from kimi_auth.testing.emulator import Fault
 
 pytestmark = pytest.mark.timeout(120)
 
-IN_FLIGHT = "in flight"
 SYNCED = ("syncing_models", "configuring", "injecting")
 STEPS = ("checking_store", "requesting_code", "showing_code", "waiting", "polling", IN_FLIGHT, "persisting", *SYNCED)
 DONE = {"signed_in", "models_pending"}
@@ -50,11 +50,11 @@ EVERY_STEP = (*STEPS, *ASIDE)
 SAMPLE = {IN_FLIGHT, "persisting", "returning_grant"}
 
 
-def stand(stage: Stage, step: str, latency_s: float) -> Worker:
-    """A login that stands before `step`, or whose poll has arrived and is not answered for `latency_s`."""
+def stand(stage: HoldingStage, step: str) -> Worker:
+    """A login that stands before `step`, or whose poll has arrived and is not answered until it is let go."""
     flag = stage.folder / "broken"
     if step == IN_FLIGHT:
-        stage.state.inject(Fault("token", grant="device_code", latency_s=latency_s))
+        stage.hold("token", "device_code")
         worker = stage.start("login", hurry=True)
         assert stage.state.wait_for(granted, NO_LIMIT_S)
         return worker
@@ -88,11 +88,11 @@ ENDED = [
 
 
 @pytest.mark.parametrize(("how", "step"), ENDED)
-def test_ended_at_once(stage: Stage, how: str, step: str) -> None:
+def test_ended_at_once(stage: HoldingStage, how: str, step: str) -> None:
     """The old credential works until the new one is there; then the new one does; another login succeeds."""
     stage.sign_in("fresh")
     old = stage.seen[0].access
-    worker = stand(stage, step, 60.0)
+    worker = stand(stage, step)
     worker.send(HARD[how])
     assert worker.end() == -HARD[how]
     worker.was_killed = True
@@ -115,18 +115,17 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("how", "step"), ASKED)
-def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
+def test_asked_to_end(stage: HoldingStage, how: str, step: str) -> None:
     """Ctrl-C or cancellation: what the person approved is stored or given back, never left lying about."""
     stage.sign_in("fresh")
     old = stage.seen[0].access
-    worker = stand(stage, step, 0.3)
+    worker = stand(stage, step)
     number, status = ASKS[how]
     if number is None:
         worker.order("cancel")
     else:
         worker.send(number)
-    if step != IN_FLIGHT:
-        worker.order("on")
+    stage.let_go(worker, step)
     assert worker.end() == status, worker.story()
     now = stored(stage)
     if step in {IN_FLIGHT, *SYNCED}:
@@ -140,11 +139,11 @@ def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
 
 @pytest.mark.prove
 @pytest.mark.parametrize("step", ["polling", "persisting", "syncing_models"])
-def test_two_ctrl_c(stage: Stage, step: str) -> None:
+def test_two_ctrl_c(stage: HoldingStage, step: str) -> None:
     """An impatient person: the record is whole, the old one or the new one, and it works. In a library the second one
     also ends the giving back of a grant that was not stored yet; the command line takes only the first."""
     stage.sign_in("fresh")
-    worker = stand(stage, step, 0.3)
+    worker = stand(stage, step)
     worker.send(signal.SIGINT)
     worker.send(signal.SIGINT)
     worker.order("on")

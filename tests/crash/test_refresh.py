@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
+from crash.held_answers import IN_FLIGHT, HoldingStage, settled
 from fleet.invariants import violations
 from fleet.stage import Age, Stage, Worker
 from house.patience import NO_LIMIT_S
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.timeout(120)
 LATER_S = 1000.0
 """Past every backoff that one failure sets."""
 
-IN_FLIGHT = "in flight"
 EMPTY = Token("", "", 0.0, 0.0, signed_out_at_s=1_800_000_000.0)
 
 
@@ -111,12 +111,12 @@ KILLED = [
 
 
 @pytest.mark.parametrize(("how", "step", "reuse"), KILLED)
-def test_ended_at_once(stage: Stage, how: str, step: str, reuse: str) -> None:
+def test_ended_at_once(stage: HoldingStage, how: str, step: str, reuse: str) -> None:
     """The next run takes over: it commits a staged pair, repeats a request in declared recovery, or begins anew."""
     left, (call, end) = STEPS[step], HARD[how]
     stage.serve(reuse=reuse)
     stage.sign_in("expired")
-    worker = stand(stage, call, step, latency_s=60.0)
+    worker = stand(stage, call, step)
     end(worker)
     assert len(stage.sends) == left.sends
     result = stage.next_run()
@@ -131,13 +131,13 @@ def test_ended_at_once(stage: Stage, how: str, step: str, reuse: str) -> None:
     assert violations(stage, dead_owners=int(left.is_lost)) == []
 
 
-def stand(stage: Stage, call: str, step: str, *, latency_s: float = 1.0, **options: object) -> Worker:
-    """A process that stands before `step`, or whose request has arrived and is not answered for `latency_s`."""
+def stand(stage: HoldingStage, call: str, step: str, **options: object) -> Worker:
+    """A process that stands before `step`, or whose request has arrived and is not answered until it is let go."""
     if step != IN_FLIGHT:
         worker = stage.start(call, gates=[step], **options)
         worker.held(step)
         return worker
-    stage.state.inject(Fault("token", grant="refresh_token", latency_s=latency_s))
+    stage.hold("token", "refresh_token")
     worker = stage.start(call, **options)
     stage.arrived(1)
     return worker
@@ -188,6 +188,7 @@ def signals(*numbers: signal.Signals) -> Callable[[Worker], None]:
 
 def interrupt_impatiently(worker: Worker) -> None:
     """The second one comes when the first has reached the task: microseconds after it, asyncio itself may lose a wake-up."""
+    settled(worker)
     worker.send(signal.SIGINT)
     worker.wait_for("cancelled")
     worker.send(signal.SIGINT)
@@ -237,7 +238,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("how", "step"), ASKED)
-def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
+def test_asked_to_end(stage: HoldingStage, how: str, step: str) -> None:
     """The renewal lands all the same: one exchange, the new pair on disk, and nothing left for the next run to do."""
     soft = SOFT[how]
     token = stage.sign_in(soft.age)
@@ -246,8 +247,7 @@ def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
     else:
         worker = stand(stage, soft.call, step, one_shot=soft.one_shot)
     soft.ask(worker)
-    if step != IN_FLIGHT:
-        worker.order("on")
+    stage.let_go(worker, step)
     soft.check(worker)
     now = stage.look()
     assert (stage.exchanges, len(stage.sends), stage.works) == (1, 1, True)
@@ -257,10 +257,10 @@ def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
     assert violations(stage) == []
 
 
-def stand_in_block(stage: Stage, token: Token, step: str) -> Worker:
+def stand_in_block(stage: HoldingStage, token: Token, step: str) -> Worker:
     """A process in `kept_fresh`, whose token comes to its last minutes while the block runs."""
     if step == IN_FLIGHT:
-        stage.state.inject(Fault("token", grant="refresh_token", latency_s=1.0))
+        stage.hold("token", "refresh_token")
     worker = stage.start("kept_fresh", hurry=True, gates=[] if step == IN_FLIGHT else [step])
     worker.wait_for("inside")
     ages = Token(token.access_token, token.refresh_token, token.expires_at_s - 600.0, 900.0, issuer=token.issuer)
@@ -281,7 +281,7 @@ def nothing(_: Stage) -> None:
     """The scene needs no more than its gates and faults."""
 
 
-def leave_a_claim(stage: Stage) -> None:
+def leave_a_claim(stage: HoldingStage) -> None:
     stand(stage, "obtain", "token_refresh.exchanging").kill()
 
 
@@ -309,7 +309,7 @@ class Scene:
     """`before` the process starts; `meanwhile`, as it stands at the first of two gates; what the next run is told."""
 
     gates: tuple[str, ...]
-    before: Callable[[Stage], None] = nothing
+    before: Callable[[HoldingStage], None] = nothing
     meanwhile: Callable[[Stage], None] = nothing
     told: str = ""
 
@@ -352,7 +352,7 @@ same in "If the process dies"."""
 
 
 @pytest.mark.parametrize("scene", LEFT_BEHIND)
-def test_what_a_death_leaves_on_disk(stage: Stage, scene: str) -> None:
+def test_what_a_death_leaves_on_disk(stage: HoldingStage, scene: str) -> None:
     """The files are those that the pages list: a claim of a replaced pair stays, and a logout's record has none."""
     around, (has_claim, record) = SCENES[scene], LEFT_BEHIND[scene]
     stage.sign_in("expired")
@@ -371,7 +371,7 @@ def test_what_a_death_leaves_on_disk(stage: Stage, scene: str) -> None:
 
 
 @pytest.mark.parametrize(("how", "scene"), ON_A_FAILURE_PATH)
-def test_ended_on_a_failure_path(stage: Stage, how: str, scene: str) -> None:
+def test_ended_on_a_failure_path(stage: HoldingStage, how: str, scene: str) -> None:
     """On the steps off the straight road too, the next run works, or reports the true state."""
     (call, ask, check), around = ENDS[how], SCENES[scene]
     stage.sign_in("expired")

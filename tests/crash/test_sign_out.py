@@ -5,15 +5,13 @@ from __future__ import annotations
 import signal
 
 import pytest
+from crash.held_answers import IN_FLIGHT, HoldingStage
 from fleet.invariants import violations
-from fleet.stage import Stage, Worker
+from fleet.stage import Worker
 from house.patience import NO_LIMIT_S
-
-from kimi_auth.testing.emulator import Fault
 
 pytestmark = pytest.mark.timeout(120)
 
-IN_FLIGHT = "in flight"
 STEPS = {
     "token_lifecycle.signing_out": True,
     "sign_out.emptying": True,
@@ -27,12 +25,12 @@ STEPS = {
 """Whether the login stands when the process is ended before this step."""
 
 
-def stand(stage: Stage, call: str, step: str, latency_s: float) -> Worker:
+def stand(stage: HoldingStage, call: str, step: str) -> Worker:
     if step != IN_FLIGHT:
         worker = stage.start(call, gates=[step])
         worker.held(step)
         return worker
-    stage.state.inject(Fault("revoke", latency_s=latency_s))
+    stage.hold("revoke")
     worker = stage.start(call)
     assert stage.state.wait_for(lambda state: state.counts["revocations"] > 0, NO_LIMIT_S)
     return worker
@@ -49,14 +47,14 @@ TELLING = {"sign_out.emptying", "sign_out.discarding_staged", IN_FLIGHT}
 @pytest.mark.parametrize(
     "step", [pytest.param(step, marks=() if step in TELLING else pytest.mark.prove) for step in STEPS]
 )
-def test_killed(stage: Stage, step: str, has_staged: bool) -> None:
+def test_killed(stage: HoldingStage, step: str, has_staged: bool) -> None:
     """SIGKILL: the next run is signed in or signed out, as the step says, and a logout after it removes the rest."""
     stage.sign_in("expired" if has_staged else "fresh")
     if has_staged:
         renewing = stage.start("obtain", gates=["token_refresh.committing"])
         renewing.held("token_refresh.committing")
         renewing.kill()
-    stand(stage, "logout", step, 60.0).kill()
+    stand(stage, "logout", step).kill()
     stands = STEPS[step]
     assert bool(stage.look().access) is stands
     result = stage.next_run()
@@ -85,18 +83,17 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("how", "step"), ASKED)
-def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
+def test_asked_to_end(stage: HoldingStage, how: str, step: str) -> None:
     """A signal or a cancellation: the whole logout happens all the same, at the server too."""
     call, number, status = ASKS[how]
     stage.sign_in("fresh")
-    worker = stand(stage, call, step, 1.0)
+    worker = stand(stage, call, step)
     if number is None:
         worker.order("cancel")
         assert worker.result().error == "CancelledError"
     else:
         worker.send(number)
-    if step != IN_FLIGHT:
-        worker.order("on")
+    stage.let_go(worker, step)
     assert worker.end() == status, worker.story()
     assert stage.next_run().error == "not_signed_in"
     assert [family["revoked_because"] for family in stage.families] == ["signed out"]
@@ -105,10 +102,10 @@ def test_asked_to_end(stage: Stage, how: str, step: str) -> None:
 
 @pytest.mark.prove
 @pytest.mark.parametrize("step", [step for step in STEPS if step != IN_FLIGHT])
-def test_ended_at_once(stage: Stage, step: str) -> None:
+def test_ended_at_once(stage: HoldingStage, step: str) -> None:
     """`os._exit` counts as SIGKILL."""
     stage.sign_in("fresh")
-    worker = stand(stage, "logout_async", step, 60.0)
+    worker = stand(stage, "logout_async", step)
     worker.order("os_exit")
     assert worker.end() == 7
     assert stage.next_run().error == ("" if STEPS[step] else "not_signed_in")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from crash.test_refresh import IN_FLIGHT, MOMENTS, STEPS, stand, stand_in_block
+from crash.held_answers import IN_FLIGHT, HoldingStage, settled
+from crash.test_refresh import MOMENTS, STEPS, stand, stand_in_block
 from fleet.invariants import violations
-from fleet.stage import Age, Stage, Worker
+from fleet.stage import Age
 from house.patience import ended
 
 pytestmark = pytest.mark.timeout(600)
@@ -45,17 +46,19 @@ USES = {
 }
 
 
-def survives(stage: Stage, use: Use, moment: str, number: signal.Signals) -> bool:
+def survives(stage: HoldingStage, use: Use, moment: str, number: signal.Signals) -> bool:
     """Whether the login works after a program that used the library so was sent the signal at that moment."""
     is_protected = use.is_protected or number == signal.SIGINT
     token = stage.sign_in(use.age)
     if use.call == "kept_fresh":
         worker = stand_in_block(stage, token, moment)
     else:
-        worker = stand(stage, use.call, moment, latency_s=1.0 if is_protected else 60.0, **use.options)
+        worker = stand(stage, use.call, moment, **use.options)
+    if use.call == "obtain_and_stay":
+        settled(worker)  # its main thread waits for more than the answer
     worker.send(number)
-    if moment != IN_FLIGHT and is_protected:
-        worker.order("on")
+    if is_protected:
+        stage.let_go(worker, moment)
     assert worker.end() == (130 if number == signal.SIGINT else -number), worker.story()
     assert "Traceback" not in worker.stderr()
     if not is_protected:
@@ -71,7 +74,7 @@ def survives(stage: Stage, use: Use, moment: str, number: signal.Signals) -> boo
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("use", ["asyncio.run", "in the background", "worker thread, guarded"])
-def test_a_signal_in_flight_loses_nothing(stage: Stage, use: str, number: signal.Signals) -> None:
+def test_a_signal_in_flight_loses_nothing(stage: HoldingStage, use: str, number: signal.Signals) -> None:
     """The answer is on its way, and what would end the process waits until it is on disk."""
     assert survives(stage, USES[use], IN_FLIGHT, number)
     assert (stage.exchanges, len(stage.sends)) == (1, 1)
@@ -88,7 +91,7 @@ def test_every_use_at_every_moment(
     for moment in MOMENTS:
         folder = tmp_path / moment
         folder.mkdir()
-        with Stage(folder) as stage:
+        with HoldingStage(folder) as stage:
             if not survives(stage, USES[use], moment, number):
                 lost.add(moment)
     measured(f"{use}, {number.name}: {len(lost)} of {len(MOMENTS)} lost{': ' if lost else ''}{', '.join(sorted(lost))}")
@@ -98,39 +101,40 @@ def test_every_use_at_every_moment(
 # --- the end of the program ------------------------------------------------------------------------------------------
 
 
-def left_waiting(stage: Stage) -> Worker:
-    """A program whose caller has given up, and that has come to its end; its request is not answered in time."""
-    worker = stand(stage, "give_up", IN_FLIGHT, latency_s=60.0, deadline_s=2.0, say_after_s=0.0)
-    worker.order("cancel")
-    worker.wait_for("exiting")
-    return worker
-
-
-def test_the_end_waits_for_one_exchange(stage: Stage) -> None:
+def test_the_end_waits_for_one_exchange(stage: HoldingStage) -> None:
     """A silent server, and a caller that gave up: the exchange in flight is waited for, that is said once, no second one is
     begun, and an impatient Ctrl-C leaves no traceback."""
     stage.sign_in("expired")
-    worker = left_waiting(stage)
+    stage.hold("token", "refresh_token")
+    # Its deadline begins only when the caller has given up and the program has come to its end.
+    worker = stage.start("give_up", gates=["token_refresh.exchanging"], deadline_s=2.0, say_after_s=0.0)
+    worker.held("token_refresh.exchanging")
+    worker.order("cancel")
+    worker.wait_for("exiting")
     for _ in range(3):
         worker.send(signal.SIGINT)
+    worker.order("on")
+    stage.arrived(1)
     assert worker.end() == 0, worker.story()
     assert len(stage.sends) == 1
     assert worker.stderr() == "kimi-auth: a renewal is in progress; exiting as soon as its result is stored\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_at_the_end_waits_too(stage: Stage, number: signal.Signals) -> None:
+def test_a_signal_at_the_end_waits_too(stage: HoldingStage, number: signal.Signals) -> None:
     """The interpreter waits for the answer; what a service manager sends meanwhile takes effect when it is on disk."""
     stage.sign_in("expired")
-    worker = stand(stage, "give_up", IN_FLIGHT, latency_s=1.0)
+    worker = stand(stage, "give_up", IN_FLIGHT)
     worker.order("cancel")
     worker.wait_for("exiting")
     worker.send(number)
+    stage.let_go(worker, IN_FLIGHT)
     assert worker.end() == -number, worker.story()
+    assert stage.look().access != stage.seen[0].access
     assert (stage.exchanges, len(stage.sends), stage.works) == (1, 1, True)
 
 
-def test_the_end_waits_for_no_lock(stage: Stage) -> None:
+def test_the_end_waits_for_no_lock(stage: HoldingStage) -> None:
     """A renewal that still waits for another process's lock has sent nothing: the program ends without it."""
     stage.sign_in("expired")
     holder = stand(stage, "obtain", "token_refresh.claiming")
@@ -146,10 +150,12 @@ def test_the_end_waits_for_no_lock(stage: Stage) -> None:
 
 
 @pytest.mark.prove
-def test_a_silent_server_holds_the_end_up_for_one_deadline(stage: Stage, measured: Callable[[str], None]) -> None:
+def test_a_silent_server_holds_the_end_up_for_one_deadline(
+    stage: HoldingStage, measured: Callable[[str], None]
+) -> None:
     """The same with the true deadline: a minute and a little, of which most is the request's."""
     stage.sign_in("expired")
-    worker = stand(stage, "give_up", IN_FLIGHT, latency_s=300.0)
+    worker = stand(stage, "give_up", IN_FLIGHT)
     worker.order("cancel")
     worker.wait_for("exiting")
     began_s = time.monotonic()

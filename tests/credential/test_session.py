@@ -763,17 +763,19 @@ def test_the_keyring_is_thought_of_once(world: World, monkeypatch: pytest.Monkey
 def test_a_fork_while_a_session_makes_what_it_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork waits until another thread has made the machines; the child uses a session of its own at once."""
     world.sign_in()
-    at_it, load = threading.Event(), Library.load
+    at_it, is_forking, load = threading.Event(), threading.Event(), Library.load
+    os.register_at_fork(before=is_forking.set)  # the latest hook is the first to run
 
     def loading() -> Library:
         at_it.set()
+        assert met(is_forking)
         for _ in range(100):
             threading.Event().wait(0.001)
         return load()
 
     monkeypatch.setattr(Library, "load", loading)
     other = world.another()
-    thread = threading.Thread(target=other.status)
+    thread = threading.Thread(target=getattr, args=(other._components, "library"))
     thread.start()
     assert met(at_it)
     child = os.fork()

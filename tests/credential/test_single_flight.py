@@ -114,15 +114,22 @@ def test_the_interpreter_waits_for_a_flight_whatever_is_pressed() -> None:
     done = run(
         """
         import os, signal, sys, threading
-        from kimi_auth.credential.single_flight import SingleFlight
+        from kimi_auth.credential import single_flight as flight
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        flight.SAY_AFTER_S = float("inf")  # a slow machine's wait would be announced
+        drain, is_waiting = flight.drain, threading.Event()
+        def waiting(**options):
+            is_waiting.set()
+            return drain(**options)
+        flight.drain = waiting
         def work():
+            is_waiting.wait()
             for _ in range(3):
                 threading.Event().wait(0.1)
                 os.kill(os.getpid(), signal.SIGINT)
             threading.Event().wait(0.2)
             print("landed", flush=True)
-        SingleFlight().join("key", work)
+        flight.SingleFlight().join("key", work)
         """
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "landed\n", "")
@@ -209,8 +216,13 @@ def test_the_wait_at_the_end_is_announced() -> None:
         import threading
         from kimi_auth.credential import single_flight as flight
         flight.SAY_AFTER_S = 0.0
+        say, has_said = flight.say, threading.Event()
+        def saying(text):
+            say(text)
+            has_said.set()
+        flight.say = saying
         flights = flight.SingleFlight()
-        flights.join("key", lambda: threading.Event().wait(0.2))
+        flights.join("key", has_said.wait)
         """
     )
     assert (done.returncode, done.stdout) == (0, "")

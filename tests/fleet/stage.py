@@ -168,6 +168,12 @@ class Worker:
         said = self.wait_for("held")
         assert said["held"] == step
 
+    def waits(self) -> None:
+        """The process, which stands before a step that takes a lock, goes on until it is refused that lock."""
+        self.order("tell_refusal")
+        self.order("on")
+        self.wait_for("refused")
+
     def result(self) -> Result:
         """How the call ended."""
         said = self.wait_for("result")

@@ -75,8 +75,11 @@ def test_logout_during_a_refresh(stage: Stage, rounds: int) -> None:
     refreshing.held(EXCHANGING)
     leaving = stage.start("logout", gates=["token_lifecycle.signing_out"])
     leaving.held("token_lifecycle.signing_out")
-    others = [stage.start("obtain") for _ in range(rounds - 1)]
-    leaving.order("on")
+    others = [stage.start("obtain", gates=["token_lifecycle.refreshing"]) for _ in range(rounds - 1)]
+    for other in others:
+        other.held("token_lifecycle.refreshing")
+    for waiting in (leaving, *others):
+        waiting.waits()
     refreshing.order("on")
     # The logout may take the lock before the renewed process has inspected the record once more.
     assert refreshing.result().error in {"", "not_signed_in"}
@@ -97,7 +100,7 @@ def test_a_refresh_that_waited_for_a_logout(stage: Stage) -> None:
     leaving.held("sign_out.emptying")
     waiting = stage.start("obtain", gates=["token_lifecycle.refreshing"])
     waiting.held("token_lifecycle.refreshing")
-    waiting.order("on")
+    waiting.waits()
     leaving.order("on")
     leaving.held("sign_out.clearing")
     assert waiting.result().error == "not_signed_in"
@@ -113,7 +116,7 @@ def test_login_during_a_refresh(stage: Stage) -> None:
     refreshing.held("token_refresh.committing")
     arriving = stage.start("login", hurry=True, gates=["device_login.persisting"])
     arriving.held("device_login.persisting")
-    arriving.order("on")
+    arriving.waits()
     refreshing.order("on")
     assert refreshing.result().error == ""
     assert arriving.result().state in {"signed_in", "models_pending"}

@@ -3,14 +3,16 @@
     python worker.py '{"call": "obtain", "gates": ["token_refresh.staging"], …}'
 
 It answers with one JSON line for each thing that happens: `ready`, `held` (it stands before a step and waits for the order
-`on`), `moved` (one transition), `result`, `end`. It obeys one order per line on its standard input: `on`, `cancel`, `leave`,
-`again`, `os_exit`. With `go`, a descriptor, it begins when that pipe is closed, so that a whole fleet begins at one moment.
+`on`), `refused` (a lock, after the order `tell_refusal`), `moved` (one transition), `result`, `end`. It obeys one order per
+line on its standard input: `on`, `cancel`, `leave`, `again`, `tell_refusal`, `os_exit`. With `go`, a descriptor, it begins
+when that pipe is closed, so that a whole fleet begins at one moment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -87,12 +89,29 @@ def announce_the_wait_at_exit() -> None:
     flight.drain = reporting
 
 
+def announce_a_refusal() -> None:
+    """The process reports `refused` when the kernel next refuses it a lock: from then on it waits."""
+    flock = fcntl.flock
+
+    def trying(descriptor: int, operation: int) -> None:
+        try:
+            flock(descriptor, operation)
+        except BlockingIOError:
+            fcntl.flock = flock
+            report(refused=True)
+            raise
+
+    fcntl.flock = trying
+
+
 class Clock(SystemClock):
-    """The machine's clocks, set wrong where a test wants it; in a hurry, sleeps are short and the clocks stay true."""
+    """The machine's clocks, set wrong where a test wants it, or boot time standing still, so that a slow start adds nothing;
+    in a hurry, sleeps are short and the clocks stay true."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._wall_s = float(options.get("wall_offset_s", 0.0))
         self._boottime_s = float(options.get("boottime_offset_s", 0.0))
+        self._boottime_at_s: float | None = options.get("boottime_at_s")
         self._boot_id = str(options.get("boot_id", ""))
         self._hurry = bool(options.get("hurry", False))
 
@@ -100,7 +119,7 @@ class Clock(SystemClock):
         return super().wall_s() + self._wall_s
 
     def boottime_s(self) -> float:
-        return super().boottime_s() + self._boottime_s
+        return super().boottime_s() + self._boottime_s if self._boottime_at_s is None else self._boottime_at_s
 
     def boot_id(self) -> str:
         return self._boot_id or super().boot_id()
@@ -121,6 +140,7 @@ class Orders:
         self.handlers: dict[str, Callable[[], object]] = {
             "on": lambda: self.on.put(None),
             "again": lambda: self.again.put(None),
+            "tell_refusal": announce_a_refusal,
             "os_exit": lambda: os._exit(7),
         }
         threading.Thread(target=self._obey, daemon=True).start()

@@ -30,6 +30,13 @@ def at_gate(stage: Stage, platform: str) -> tuple[Gate, subprocess.Popen[str]]:
     return gate, running
 
 
+def waits(ours: subprocess.Popen[str]) -> None:
+    """Ours, which says what it does, has come as far as their lock."""
+    assert ours.stderr
+    while "waiting, without a lock of ours: kimi-code" not in (line := ours.stderr.readline()):
+        assert line, "it has ended"
+
+
 def test_they_sign_out_during_our_exchange(stage: Stage) -> None:
     """The login stays ended: our answer is not installed, and its pair does not live on at the server."""
     editor = stage.editor()
@@ -67,9 +74,7 @@ def test_we_sign_out_during_their_exchange(stage: Stage) -> None:
     """We wait for their lock and have the last word: their new pair is written, then ended here and at the server."""
     gate, theirs = at_gate(stage, THEIRS)
     ours = stage.start_ours("logout", "--verbose")
-    assert ours.stderr
-    while "waiting, without a lock of ours: kimi-code" not in ours.stderr.readline():
-        assert ours.poll() is None
+    waits(ours)
     assert stage.record["access_token"] != ""
     gate.open.set()
     done = stage.done(theirs)
@@ -83,11 +88,12 @@ def test_we_sign_out_during_their_exchange(stage: Stage) -> None:
 
 def test_we_sign_in_during_their_exchange(stage: Stage) -> None:
     """Our login, approved while they renew the old one, is written after their pair and stands."""
-    ours = stage.signing_in(stage.start_ours, "login", "--force", "--plain")
+    ours = stage.signing_in(stage.start_ours, "login", "--force", "--plain", "--verbose")
     gate, theirs = at_gate(stage, THEIRS)
     before, state = stage.record["access_token"], stage.emulator.state
     stage.approve()
-    until(lambda _: len(state.families) == 2, "our login")
+    waits(ours)
+    assert len(state.families) == 2
     assert stage.record["access_token"] == before
     gate.open.set()
     done = stage.done(ours)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house.patience import joined
+from house.patience import joined, met
 
 from kimi_auth import KimiAuthError, NotSignedIn, Revoked, Session, StorageError, Unreachable
 from kimi_auth.clock import SystemClock
 from kimi_auth.credential.ports import token_from
 from kimi_auth.home import KIMI_CODE
+from kimi_auth.home.directory_lock import DirectoryHold, DirectoryLock
 from kimi_auth.session import components_of
 from kimi_auth.store import Claim
 from kimi_auth.testing import SimulatedServer
@@ -165,19 +166,29 @@ def test_in_the_middle_of_ours(
 
 
 @pytest.mark.parametrize("what", ["login", "logout"])
-def test_ours_in_the_middle_of_theirs(session: Session, server: Server, beside: Beside, what: str) -> None:
+def test_ours_in_the_middle_of_theirs(
+    session: Session, server: Server, beside: Beside, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     """Ours waits until they have let go of their lock, so it is the last word."""
     beside.login()
     beside.lock.mkdir()
     parts = components_of(session)
     waits = threading.Event()
     result: list[object] = []
+    take = DirectoryLock.take
+
+    def taken(lock: DirectoryLock) -> DirectoryHold | None:
+        if (hold := take(lock)) is None:
+            waits.set()
+        return hold
+
+    monkeypatch.setattr(DirectoryLock, "take", taken)
 
     def ours() -> None:
         if what == "logout":
             result.append(session.logout_sync().revocation)
             return
-        with parts.store.locked(None, give_up=lambda: bool(waits.set())) as hold:
+        with parts.store.locked(None) as hold:
             assert hold is not None
             grant = server.issue()
             parts.store.put(token_from(grant, sent_at_s=0.0, issuer=parts.ports.issuer))
@@ -185,8 +196,7 @@ def test_ours_in_the_middle_of_theirs(session: Session, server: Server, beside: 
 
     thread = threading.Thread(target=ours)
     thread.start()
-    if what == "login":
-        waits.wait()
+    met(waits)
     answer = SimulatedServer.exchange(server, beside.record["refresh_token"])
     assert answer.value is not None
     beside.save(answer.value)

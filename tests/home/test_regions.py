@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -30,71 +30,62 @@ HERE = "kimi-code-env-0e4f99c69cc27850.json"
 """The slot of the global region, as the contract has it."""
 
 
-class Proxy:
-    """A proxy that leads nowhere: `asked` has each host that a program wanted to reach through it."""
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that leads nowhere: its URL, and each host that a program wanted to reach through it. One for each program: what a
+    killed one wanted may be noted late."""
+    asked: list[str] = []
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        asked = self.asked
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_CONNECT(self) -> None:
-                asked.append(self.path)
-                self.send_error(403)
+        def log_message(self, *args: object) -> None:
+            """Says nothing."""
 
-            def log_message(self, *args: object) -> None:
-                """Says nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    made = Proxy()
-    thread = Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
-def asks(tmp_path: Path, proxy: Proxy) -> Callable[..., list[str]]:
+def asks(tmp_path: Path) -> Callable[..., list[str]]:
     """Runs a command until it wants to reach a host, `host` where one is named, or ends; the hosts that it asked for."""
     if lack := npm.KIMI_CODE.missing():
         unavailable(*lack)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "KIMI_"))}
     environ = kept | {"HOME": str(tmp_path), "PATH": npm.SEARCH_PATH, "PYTHONPATH": os.pathsep.join(sys.path)}
-    environ |= dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), proxy.url)
     environ |= {"KIMI_DISABLE_TELEMETRY": "1", "NO_PROXY": "", "no_proxy": ""}
     programs = {"kimi": [str(npm.tool("node")), str(PROGRAM)], "kimi-auth": [sys.executable, "-m", "kimi_auth"]}
 
     def run(program: str, *args: str, host: str = "") -> list[str]:
-        proxy.asked.clear()
-        child = subprocess.Popen(
-            [*programs[program], *args],
-            env=environ,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        until(
-            lambda _: (
-                bool(time.sleep(0.05))
-                or (host in proxy.asked if host else bool(proxy.asked))
-                or child.poll() is not None
-            ),
-            "a request",
-        )
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # children of its own hold its pipes
-        heard(child)
-        return sorted(set(proxy.asked))
+        with proxy() as (url, asked):
+            child = subprocess.Popen(
+                [*programs[program], *args],
+                env=environ | dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url),
+                cwd=tmp_path,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            until(
+                lambda _: (
+                    bool(time.sleep(0.05)) or (host in asked if host else bool(asked)) or child.poll() is not None
+                ),
+                "a request",
+            )
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # children of its own hold its pipes
+            heard(child)
+            return sorted(set(asked))
 
     return run
 

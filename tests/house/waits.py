@@ -21,7 +21,7 @@ __all__ = ["TESTS", "Wait", "found_in", "sources", "waits"]
 TESTS: Final = Path(__file__).parents[1]
 
 BY_PROGRESS: Final = {"NO_LIMIT_S", "TICK_S", "tick_s"}
-KEYWORDS: Final = {"timeout", "timeout_s"}
+KEYWORDS: Final = {"open_timeout", "timeout", "timeout_s"}
 
 AT: Final = {
     **dict.fromkeys(
@@ -33,12 +33,19 @@ AT: Final = {
 }
 """Calls whose positional argument of that number is a limit, if it reads as seconds."""
 
-REQUESTS: Final = {"AsyncClient", "Client", "delete", "get", "head", "patch", "post", "put", "request", "stream"}
-"""Of httpx and httpx2: five seconds, where no timeout is said."""
+REQUESTS: Final = {"delete", "get", "head", "patch", "post", "put", "request", "stream"}
+CLIENTS: Final = {"AsyncClient", "Client"}
+"""Of httpx and httpx2: five seconds, where no timeout is said. A test that has clients of both may call the module anything."""
+
+PATIENT: Final = {"mcp"}
+"""Modules whose `Client` has no limit."""
+
+BUSES: Final = {"busctl", "gdbus"}
+"""Programs whose `--timeout` is a limit, unless it is 0."""
 
 SLEEPS: Final = {"sleep", "wait"}
 CLOCKS: Final = {"monotonic", "perf_counter", "clock_gettime"}
-SCRIPT: Final = re.compile(rf"\b(?:{'|'.join(sorted(KEYWORDS | AT.keys() | CLOCKS))})\b")
+SCRIPT: Final = re.compile(rf"\b(?:{'|'.join(sorted(KEYWORDS | AT.keys() | CLOCKS | CLIENTS | BUSES))})\b")
 
 
 class Wait(NamedTuple):
@@ -100,6 +107,8 @@ def _limits(node: ast.AST) -> Iterator[str]:
     """The limits that this node itself sets."""
     if isinstance(node, ast.Call):
         yield from _of_call(node)
+    elif isinstance(node, (ast.List, ast.Tuple)):
+        yield from _of_command(node)
     elif isinstance(node, ast.For) and _called(node.iter) == "range" and _waits(node):
         yield f"for in {ast.unparse(node.iter)}"
     elif (isinstance(node, ast.Compare) and any(_called(part) in CLOCKS for part in ast.walk(node))) or (
@@ -120,8 +129,18 @@ def _of_call(call: ast.Call) -> Iterator[str]:
         if _reads_as_seconds(seconds) and not _by_progress(seconds) and not _is_sleep(call, seconds):
             yield f"{name}({ast.unparse(seconds)})"
     library = ast.unparse(call.func).removesuffix(f".{name}")
-    if library in {"httpx", "httpx2"} and name in REQUESTS and not said & {"timeout", "transport", None}:
+    is_request = library in {"httpx", "httpx2"} and name in REQUESTS
+    is_client = name in CLIENTS and isinstance(call.func, ast.Attribute) and library not in PATIENT
+    if (is_request or is_client) and not said & {"timeout", "transport"}:
         yield f"{library}.{name}()"
+
+
+def _of_command(command: ast.List | ast.Tuple) -> Iterator[str]:
+    words = [part.value if isinstance(part, ast.Constant) else "" for part in command.elts]
+    if words and words[0] in BUSES:
+        for option, value in re.findall(r"(--timeout)[ =](\S+)", " ".join(map(str, words))):
+            if value != "0":
+                yield f"{words[0]} {option} {value}"
 
 
 def _called(node: ast.AST) -> str:

@@ -18,8 +18,10 @@ class Proxy:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._accepting = threading.Thread(target=self._accept)
+        self._ends = False
         self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
+        self._threads: list[threading.Thread] = []
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def serve(self, client: socket.socket) -> None:
@@ -33,31 +35,44 @@ class Proxy:
         _pump(client, far)
 
     def __enter__(self) -> Self:
-        self._threads[0].start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ends = True
         self._listener.shutdown(socket.SHUT_RDWR)
-        for end in self._sockets:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            joined(thread)
+        joined(self._accepting)
+        for end in list(self._sockets):
+            _end(end)
+        while self._threads:  # one that is here may still start another, before it ends itself
+            joined(self._threads.pop())
         for end in (self._listener, *self._sockets):
             end.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._start(self.serve, self._keep(self._listener.accept()[0]))
+                self._start(self._serve, self._keep(self._listener.accept()[0]))
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the client has gone
+            self.serve(client)
 
     def _keep(self, end: socket.socket) -> socket.socket:
         self._sockets.append(end)
+        if self._ends:  # those that were kept before have been ended
+            _end(end)
         return end
 
     def _start(self, work: Callable[..., None], *args: Any) -> None:
-        self._threads.append(threading.Thread(target=work, args=args))
-        self._threads[-1].start()
+        thread = threading.Thread(target=work, args=args)
+        thread.start()
+        self._threads.append(thread)
+
+
+def _end(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
-from house.patience import until
+from house.patience import NO_LIMIT_S, until
 from servers.fixtures import Pool
 from servers.real_server import RealServer
 
@@ -54,7 +54,7 @@ async def ask(session: Session, times: int = 1) -> list[int]:
     url = f"{session.api_origin}/models"
     statuses: list[int] = []
     async with (
-        library_for().AsyncClient(auth=BearerAuth(session), trust_env=False) as client,
+        library_for().AsyncClient(auth=BearerAuth(session), trust_env=False, timeout=NO_LIMIT_S) as client,
         anyio.create_task_group() as group,
     ):
 

@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlencode, urlsplit
 
-import httpx
-from house.patience import NO_LIMIT_S, ended, until
+from house.patience import ended, until
 
 from sdks.recipes import Recipe
 
@@ -105,12 +106,10 @@ class Served:
         process = subprocess.Popen(command, env=environ, cwd=folder, stderr=errors)
         stack.callback(ended, process)
         stack.callback(process.terminate)
-        found = until(lambda tick_s: re.search(r"running on (http://[\d.:]+)", self._patiently(process, tick_s)))
+        found = until(lambda tick_s: re.search(r"running on (http://[\d.:]+) ", self._patiently(process, tick_s)))
         assert found
         until(lambda tick_s: self._patiently(process, tick_s).count("startup complete") == WORKERS)
-        # A connection for each question: the kernel gives each one to whichever worker is free.
-        headers = {"Connection": "close"}
-        self._http = stack.enter_context(httpx.Client(base_url=found[1], timeout=NO_LIMIT_S, headers=headers))
+        self._host = urlsplit(found[1]).netloc
 
     def _patiently(self, process: subprocess.Popen[bytes], tick_s: float) -> str:
         with suppress(subprocess.TimeoutExpired):
@@ -120,10 +119,12 @@ class Served:
 
     def ask(self, line: str) -> Reply:
         before = len(self.errors)
-        answer = self._http.get("/ask", params={"line": line})
-        if answer.is_success:
-            return Reply(answer.json())
-        return Reply(error=error_of(until(lambda _: self.errors[before:])))
+        # A connection for each question: the kernel gives each one to whichever worker is free.
+        connection = HTTPConnection(self._host)
+        connection.request("GET", f"/ask?{urlencode({'line': line})}", headers={"Connection": "close"})
+        with connection.getresponse() as answer:
+            said = answer.fp.read()  # to the connection's end, which comes after the worker has said why
+        return Reply(json.loads(said)) if answer.status == 200 else Reply(error=error_of(self.errors[before:]))
 
     @property
     def errors(self) -> str:

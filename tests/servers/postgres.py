@@ -21,6 +21,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from house.patience import joined, until
+
 from kimi_auth.store.postgres import sql
 
 PORT = 5432
@@ -62,6 +64,15 @@ def not_as_root() -> list[str]:
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
 
 
+def exists(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Cluster:
     """A data directory and its server. `options`: settings for postgresql.conf."""
 
@@ -69,6 +80,7 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ka-pg-", dir="/tmp"))
         self._held = ExitStack()
         self._keys = 0
+        self._served: list[int] = []
         self._held.callback(shutil.rmtree, self.folder, ignore_errors=True)
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
@@ -130,7 +142,13 @@ class Cluster:
         """A connection of the superuser, in autocommit mode."""
         import psycopg
 
-        return psycopg.connect(self.url("postgres"), autocommit=True, **options)
+        made = psycopg.connect(self.url("postgres"), autocommit=True, **options)
+        self._served.append(made.info.backend_pid)
+        return made
+
+    def alone(self) -> None:
+        """Waits for the end of the server's process of each `admin`, all of which are closed: until then it counts against limits."""
+        until(lambda tick_s: not any(map(exists, self._served)) or time.sleep(min(tick_s, 0.01)), "the end of sessions")
 
     def ask(self, statement: str, *values: object) -> list[Any]:
         """The rows of a statement of the superuser's."""
@@ -170,11 +188,15 @@ class Bouncer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        until(self._accepts, "pgbouncer")
 
-        listening = self.folder / f".s.PGSQL.{PORT}"
-        while not listening.exists():
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            time.sleep(0.01)
+    def _accepts(self, tick_s: float) -> bool:
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        with socket.socket(socket.AF_UNIX) as client:
+            if client.connect_ex(str(self.folder / f".s.PGSQL.{PORT}")) == 0:
+                return True
+        time.sleep(min(tick_s, 0.01))
+        return False
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -190,13 +212,13 @@ class Way:
         self._far = str(cluster.folder / f".s.PGSQL.{PORT}")
         self._flows = threading.Event()
         self._flows.set()
-        self._is_closed = False
         self._ends: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.folder / f".s.PGSQL.{PORT}"))
         self._listener.listen(64)
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        self._threads: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def stall(self) -> None:
         self._flows.clear()
@@ -204,23 +226,19 @@ class Way:
     def flow(self) -> None:
         self._flows.set()
 
-    def cut(self) -> None:
-        """Every connection ends; new ones are taken."""
-        for end in self._ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_closed = True
-        self._flows.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self.cut()
+        self._flows.set()
+        joined(self._accepting)
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join()
+            joined(thread)
         for end in (self._listener, *self._ends):
             end.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -238,8 +256,9 @@ class Way:
                     near.close()
                     continue
                 for source, target in ((near, far), (far, near)):
-                    self._threads.append(threading.Thread(target=self._pump, args=(source, target), daemon=True))
-                    self._threads[-1].start()
+                    thread = threading.Thread(target=self._pump, args=(source, target), daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -27,6 +29,7 @@ from house.patience import NO_LIMIT_S, joined, until
 from kimi_auth.clock import SystemClock
 from kimi_auth.machine import recorder_from_environ
 from kimi_auth.selection import UNLABELLED, login_name
+from kimi_auth.serving import server as serving_server
 from kimi_auth.serving.app import build_app
 from kimi_auth.serving.audit import Audit
 from kimi_auth.serving.contracts import Wish
@@ -36,7 +39,7 @@ from kimi_auth.serving.places import Places
 from kimi_auth.serving.program import Options, Program
 from kimi_auth.serving.records import Caller, Grant, GrantFiles
 from kimi_auth.serving.sandbox import Sandbox
-from kimi_auth.serving.server import Door, Peer
+from kimi_auth.serving.server import Door, LoopbackServer, Peer
 from kimi_auth.serving.service import Service
 from kimi_auth.session import Session, supply_of
 from kimi_auth.testing.emulator import Emulator
@@ -281,6 +284,13 @@ class Serving:
         self.thread.start()
         return told.get(timeout=NO_LIMIT_S)
 
+    @property
+    def server(self) -> LoopbackServer:
+        """What serves in the thread."""
+        assert self.here is not None
+        assert self.here.server is not None
+        return self.here.server
+
     def stop_here(self) -> None:
         """Ends the thread's service."""
         if self.here is not None and self.thread is not None:
@@ -374,6 +384,50 @@ def serving(emulator: Emulator, tmp_path: Path, short: Path) -> Iterator[Serving
     made.stop_here()
     if made.process is not None:
         made.end(signal.SIGKILL)
+
+
+class Looks:
+    """The looks at the clients of one server, 50 ms apart instead of 30 s, from `begin` on: a test says when a request has arrived. No other
+    server of this process looks at all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._server: LoopbackServer | None = None
+        self._passed = threading.Semaphore(0)
+        look = serving_server._Connection._look
+
+        def looked(connection: Any, before: object) -> None:
+            if self._server is None or connection.server_state is not self._server.server_state:
+                connection._looking = connection.loop.call_later(serving_server.SLOW_S, connection._look, before)
+                return
+            look(connection, before)
+            if not connection.transport.is_closing():
+                self._passed.release()
+
+        monkeypatch.setattr(serving_server, "SLOW_S", 0.05)
+        monkeypatch.setattr(serving_server._Connection, "_look", looked)
+
+    def begin(self, server: LoopbackServer) -> None:
+        """From now on that server looks."""
+        self._server = server
+
+    def pass_by(self, count: int) -> None:
+        """Waits for so many looks that let a client be."""
+        for _ in range(count):
+            until(lambda tick_s: self._passed.acquire(timeout=tick_s), "a look")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    return Looks(monkeypatch)
+
+
+def has_arrived(sent: socket.socket) -> None:
+    """Waits until the server has read all that was sent at a UNIX socket: only then is a request in flight."""
+
+    def unread_bytes() -> int:
+        return int.from_bytes(fcntl.ioctl(sent, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    until(lambda tick_s: unread_bytes() == 0 or time.sleep(min(tick_s, 0.02)), "a request in flight")
 
 
 def there(path: str | Path) -> None:

@@ -18,7 +18,7 @@ from kimi_auth.serving.command_broker import CommandBroker
 from kimi_auth.serving.listening import listen_unix
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.sandbox import Sandbox
-from serving.conftest import ME, Desk, Serving, gone, there, to_the_end
+from serving.conftest import ME, Desk, Looks, Serving, gone, has_arrived, there, to_the_end
 
 HOST = b"Host: localhost\r\n"
 
@@ -132,31 +132,36 @@ def test_the_servers_own_sockets_are_staged_outside(serving: Serving, monkeypatc
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /heal", b"GET /healthz HTTP/1.1\r\n" + HOST])
-def test_a_request_that_never_ends_is_ended(serving: Serving, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_a_request_that_never_ends_is_ended(serving: Serving, looks: Looks, sent: bytes) -> None:
     """A connection that sends nothing, or a head without an end (slowloris), is closed."""
-    monkeypatch.setattr(serving_server, "SLOW_S", 0.05)
     serving.start_here()
     with connected(serving.owner) as connection:
         connection.sendall(sent)
+        has_arrived(connection)
+        looks.begin(serving.server)
         assert to_the_end(connection) == b""
 
 
-def test_a_body_that_never_ends_is_ended(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_never_ends_is_ended(serving: Serving, looks: Looks) -> None:
     """The same for a body of which nothing more comes."""
-    monkeypatch.setattr(serving_server, "SLOW_S", 0.05)
     serving.start_here()
     with connected(serving.owner) as connection:
         connection.sendall(b"POST /v1/rejected HTTP/1.1\r\n" + HOST + b"Content-Length: 20\r\n\r\n{")
+        has_arrived(connection)
+        looks.begin(serving.server)
         assert b"200" not in to_the_end(connection)
 
 
-def test_a_client_that_waits_for_its_answer_is_not_slow(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_waits_for_its_answer_is_not_slow(serving: Serving, looks: Looks) -> None:
     """A long poll that is longer than what a request may take to arrive is answered, and so is the next request."""
-    monkeypatch.setattr(serving_server, "SLOW_S", 0.05)
     serving.start_here()
     fp = serving.get("/v1/token").json()["fp"]
     with connected(serving.owner) as connection:
-        connection.sendall(f"GET /v1/token?not_fp={fp}&wait=0.5 HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+        connection.sendall(f"GET /v1/token?not_fp={fp}&wait=50 HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+        has_arrived(connection)
+        looks.begin(serving.server)
+        looks.pass_by(5)
+        serving.session.access_token_sync(refresh=True)
         assert b" 200 " in connection.recv(65536)
         connection.sendall(b"GET /healthz HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
         assert b" 200 " in to_the_end(connection)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
-from house.patience import NO_LIMIT_S
+from house.patience import NO_LIMIT_S, until
 
+from kimi_auth.serving import guards
 from kimi_auth.serving.command_proxy import CommandProxy
 from kimi_auth.serving.guards import SlowDown
 from kimi_auth.testing import StaticTokens
@@ -78,12 +83,26 @@ def test_a_request_without_the_key(
     assert api.requests == []
 
 
-def test_a_guesser_locks_out_no_one(served: CommandProxy) -> None:
+def test_a_guesser_locks_out_no_one(served: CommandProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """While wrong keys wait for their answers, the right one is served at once."""
+    held: list[Callable[[], object]] = []
+
+    async def wait(delay_s: float) -> None:
+        assert delay_s > 0
+        over = asyncio.Event()
+        held.append(partial(asyncio.get_running_loop().call_soon_threadsafe, over.set))
+        await over.wait()
+
+    monkeypatch.setattr(guards, "asyncio", SimpleNamespace(sleep=wait))
     with ThreadPoolExecutor(8) as pool:
         wrong = [pool.submit(ask, served.url, "GET", "/api/models", None, {"X-Api-Key": f"{n}"}) for n in range(8)]
-        assert ask(served.url, "GET", "/api/models", headers={"X-Api-Key": served.secret})[0] == 200
-        assert not all(one.done() for one in wrong)
+        try:
+            until(lambda tick_s: len(held) == 8 or time.sleep(min(tick_s, 0.02)), "the wait of eight wrong keys")
+            assert ask(served.url, "GET", "/api/models", headers={"X-Api-Key": served.secret})[0] == 200
+            assert not any(one.done() for one in wrong)
+        finally:
+            for let_go in held:
+                let_go()
         assert {one.result()[0] for one in wrong} == {401}
 
 

@@ -22,7 +22,7 @@ from kimi_auth.serving.proxied import routes_of
 from kimi_auth.testing import StaticTokens
 from kimi_auth.testing.emulator import Emulator
 from serving.api import Api, Asked, fine
-from serving.conftest import Serving, there, to_the_end
+from serving.conftest import Looks, Serving, there, to_the_end
 
 
 class Raw:
@@ -120,9 +120,8 @@ def test_a_large_head_behind_another_request(proxy: CommandProxy, api: Api) -> N
     assert len(api.requests) == 1
 
 
-def test_a_head_that_drips(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_drips(serving: Serving, looks: Looks) -> None:
     """A head that comes byte by byte, each in time, is not waited for longer than one that does not come."""
-    monkeypatch.setattr(serving_server, "SLOW_S", 0.1)
     serving.start_here()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(serving.owner))
@@ -136,6 +135,7 @@ def test_a_head_that_drips(serving: Serving, monkeypatch: pytest.MonkeyPatch) ->
             return False
 
         client.sendall(b"GET /healthz HTTP/1.1\r\nX-")
+        looks.begin(serving.server)
         until(drips, "the end of the connection")
 
 
@@ -186,15 +186,17 @@ async def connected(receive: Any) -> bool:
     return bool(message["type"] != "http.disconnect")
 
 
-def test_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_nothing(looks: Looks) -> None:
     """A client that asks for an endless answer and reads none of it keeps neither its connection nor the one to the API."""
-    with Api(endless) as api, CommandProxy(StaticTokens(api_origin=api.base)) as proxy:
-        monkeypatch.setattr(serving_server, "SLOW_S", 0.1)
-        with client_of(proxy.url) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.sendall(head(proxy))
-            until(lambda _: len(api.requests) == 1, "the request")
-            until(lambda _: not api._server.server_state.tasks, "the end of the request to the API")
+    with Api(endless) as api, CommandProxy(StaticTokens(api_origin=api.base)) as proxy, client_of(proxy.url) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(head(proxy))
+        until(lambda tick_s: len(api.requests) == 1 or time.sleep(min(tick_s, 0.02)), "the request")
+        looks.begin(proxy._server)
+        until(
+            lambda tick_s: not api._server.server_state.tasks or time.sleep(min(tick_s, 0.02)),
+            "the end of the request to the API",
+        )
 
 
 @pytest.mark.parametrize(

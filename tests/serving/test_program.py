@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +18,15 @@ from typing import Any
 
 import httpx
 import pytest
-from house.patience import NO_LIMIT_S, joined, until
+from house.patience import NO_LIMIT_S, joined, met, until
 
 from kimi_auth.errors import ConfigError
+from kimi_auth.serving import login as serving_login
 from kimi_auth.serving.handles import Handles
 from kimi_auth.serving.program import Options, serve
 from kimi_auth.serving.records import GrantFiles
 from kimi_auth.serving.sandbox import Sandbox
-from serving.conftest import Reply, Serving, UnixConnection, gone, there
+from serving.conftest import Reply, Serving, UnixConnection, gone, has_arrived, there
 
 
 def answers(ask: Callable[[], Reply]) -> Reply:
@@ -177,27 +177,32 @@ def test_requests_end_in_order(serving: Serving) -> None:
     fp = serving.get("/v1/token").json()["fp"]
     with contextlib.closing(UnixConnection(serving.owner)) as waiting:
         waiting.request("GET", f"/v1/token?not_fp={fp}&wait=4")
-        until(lambda tick_s: unread_bytes(waiting.sock) == 0 or time.sleep(0.02), "a request in flight")
+        has_arrived(waiting.sock)  # a connection without a request is closed at the end
         assert serving.end() == (0, "")
         assert waiting.getresponse().status == 200
     with pytest.raises((ConnectionError, FileNotFoundError)):
         serving.get("/readyz")
 
 
-def unread_bytes(sent: socket.socket) -> int:
-    """Bytes that were sent at a UNIX socket and are not read yet: a request is in flight only once the server has read it, for a
-    connection without one is closed at the end."""
-    return int.from_bytes(fcntl.ioctl(sent, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
-def test_a_renewal_reaches_who_waits(serving: Serving) -> None:
+def test_a_renewal_reaches_who_waits(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long poll is answered when another process has renewed the login."""
+    monkeypatch.setattr(serving_login, "WAIT_MAX_S", NO_LIMIT_S)  # it has the new token at the end of its wait, too
     serving.start_here()
+    assert serving.here is not None
+    login, waits = serving.here._service.login, threading.Event()
+    changed = login.changed
+
+    async def noted(has_fp: str, wait_s: float) -> None:
+        waits.set()
+        await changed(has_fp, wait_s)
+
+    monkeypatch.setattr(login, "changed", noted)
     fp = serving.get("/v1/token").json()["fp"]
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(serving.get, f"/v1/token?not_fp={fp}&wait=50")
+    with contextlib.closing(UnixConnection(serving.owner)) as waiting:
+        waiting.request("GET", f"/v1/token?not_fp={fp}&wait={NO_LIMIT_S}")
+        met(waits)
         newest = serving.session.access_token_sync(refresh=True)
-        assert waiting.result().json()["access_token"] == newest
+        assert json.loads(waiting.getresponse().read())["access_token"] == newest
 
 
 def test_tcp_needs_a_secret(serving: Serving) -> None:

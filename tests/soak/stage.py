@@ -99,6 +99,12 @@ class Program:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
+    def stop(self) -> set[int]:
+        """Stops its processes; they, once no thread of them can change anything any more."""
+        self.signal(signal.SIGSTOP)
+        until(lambda _: all(map(_stands, self.pids())), "its stop")
+        return self.pids()
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         ended(self.process)
@@ -115,6 +121,15 @@ class Program:
         status = ended(self.process)
         joined(self._reader)
         return status
+
+
+def _stands(pid: int) -> bool:
+    """Whether each thread of the process is stopped, or has ended."""
+    try:
+        tasks = [stat.read_text("ascii", "replace") for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # a thread has ended meanwhile: once more
+    return all(task.rpartition(")")[2].split()[0] in "TtZX" for task in tasks)
 
 
 @dataclass
@@ -194,8 +209,8 @@ class Soak:
         if kind == "owner":
             kind = self._exchanging()
         program = self.programs[kind]
-        program.signal(signal.SIGSTOP)
-        self.kills.append(Kill(time.time(), kind, self._owned_by(program.pids())))
+        pids = program.stop()
+        self.kills.append(Kill(time.time(), kind, self._owned_by(pids)))
         program.kill()
         self._start(kind)
 

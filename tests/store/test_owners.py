@@ -64,6 +64,7 @@ def this_very_process() -> Iterator[Owner]:
 def stopped() -> Iterator[Owner]:
     with child() as process:
         process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         yield owner_of(process.pid)
 
 

@@ -91,6 +91,7 @@ def test_few_connections_are_left(postgres_factory: Callable[..., Cluster], limi
     cluster = postgres_factory(max_connections=10 if not limit else 50)
     if limit:
         cluster.ask(f"ALTER {limit} CONNECTION LIMIT 2")
+    cluster.alone()
     with ExitStack() as stack:
         for _ in range(5 if not limit else 0):
             stack.enter_context(cluster.admin())
@@ -101,6 +102,7 @@ def test_few_connections_are_left(postgres_factory: Callable[..., Cluster], limi
 def test_a_crowd_of_another_role_counts(postgres_factory: Callable[..., Cluster]) -> None:
     """Where other roles have taken most connections, a process gives its own back when it is idle."""
     cluster = postgres_factory(max_connections=10)
+    cluster.alone()
     with ExitStack() as stack:
         for _ in range(6):
             stack.enter_context(cluster.admin())

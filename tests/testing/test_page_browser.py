@@ -78,6 +78,9 @@ def test_approve(visitor: Any, page: Any) -> None:
     page.reload()
     heading(page, "Device approved")
     assert page.get_by_role("alert").count() == 0
+    assert [
+        entry["outcome"] for entry in visitor.state.log if entry["method"] == "POST" and entry["endpoint"] == "page"
+    ] == ["approved"]
 
 
 def test_refuse(visitor: Any, page: Any) -> None:
@@ -117,7 +120,7 @@ def test_a_page_of_another_port(visitor: Any, page: Any) -> None:
 
         def log_message(self, *_: Any) -> None: ...
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Planting) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Planting) as server:  # Chromium opens a connection to spare
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -24,7 +24,7 @@ import brotli
 import httpx
 import pytest
 import zstandard
-from house.patience import NO_LIMIT_S, OwnTime, joined, met
+from house.patience import NO_LIMIT_S, OwnTime, joined, met, until
 from house.ports import silent_port
 from wire.sending import Send, in_loop, in_thread
 
@@ -67,11 +67,13 @@ def oauth_at(url: str) -> OAuthClient:
     return OAuthClient(Endpoints(url, f"{url}/device", f"{url}/token", "client", revocation_url=f"{url}/revoke"), {})
 
 
-def drip(data: bytes) -> Callable[[socket.socket], None]:
-    """Sends `data`, then one byte every 20 ms until the peer goes away."""
+def drip(data: bytes, begun: threading.Event | None = None) -> Callable[[socket.socket], None]:
+    """Sends `data`, then one byte every 20 ms until the peer goes away. `begun`: set with the first one."""
 
     def talk(peer: socket.socket) -> None:
         peer.sendall(data)
+        if begun is not None:
+            begun.set()
         while True:
             peer.sendall(b"x")
             time.sleep(0.02)
@@ -360,20 +362,23 @@ def test_polls_share_a_connection_until_the_server_closes_it(raw_server: Any, ne
     """A login polls over one connection; a server that closes it between two polls costs nothing but a new one."""
     pending = answer(b'{"error": "authorization_pending"}', status="400 Bad Request")
 
+    closed = threading.Semaphore(0)
+
     def talk(peer: socket.socket) -> None:
         peer.sendall(pending)
         if next_request(peer):
             peer.sendall(pending)
+        peer.shutdown(socket.SHUT_RDWR)
+        closed.release()
 
     server = raw_server(talk)
 
     async def run() -> list[str]:
         client = oauth_at(server.url)
         outcomes: list[str] = []
-        for _ in range(4):
-            outcomes.append((await client.poll("d")).outcome)
-            # The server's close arrives between the polls.
-            await asyncio.sleep(0.05)
+        for _ in range(2):
+            outcomes += [(await client.poll("d")).outcome, (await client.poll("d")).outcome]
+            await asyncio.to_thread(until, lambda tick_s: closed.acquire(timeout=tick_s), "the server's close")
         await client.aclose()
         return outcomes
 
@@ -422,14 +427,15 @@ def test_cancellation_passes(raw_server: Any) -> None:
     async def run(url: str) -> None:
         client = oauth_at(url)
         poll = asyncio.ensure_future(client.poll("d"))
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(met, begun)
         poll.cancel()
         with pytest.raises(asyncio.CancelledError):
             await poll
         await client.aclose()
 
+    begun = threading.Event()
     own = OwnTime()
-    asyncio.run(run(raw_server(drip(b"HTTP/1.1 200 OK\r\nX: ")).url))
+    asyncio.run(run(raw_server(drip(b"HTTP/1.1 200 OK\r\nX: ", begun)).url))
     assert own.read() < 2
 
 
@@ -563,6 +569,16 @@ def test_a_transport_without_sockets_keeps_the_deadline_too(world: Any, broken: 
 # --- TLS and proxies -----------------------------------------------------------------------------------------------------
 
 
+class WaitingClock(SystemClock):
+    """It stands until `goes` is set, and is then past every deadline."""
+
+    def __init__(self) -> None:
+        self.goes = threading.Event()
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + 1000.0 if self.goes.is_set() else 0.0
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1 and its key, in one PEM file."""
@@ -626,7 +642,9 @@ def test_tls_with_a_certificate_of_the_environment(
     """SSL_CERT_FILE is honoured, and a dripping server is bounded behind TLS as well."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert send(ask_of(tls_server(lambda peer: peer.sendall(answer(PAIR))))).body == PAIR
-    seen = send(ask_of(tls_server(drip(b"HTTP/1.1 200 OK\r\nX: ")), deadline_s=0.4))
+    clock = WaitingClock()
+    seen = send(ask_of(tls_server(drip(b"HTTP/1.1 200 OK\r\nX: ", clock.goes)), deadline_s=60.0), clock)
+    assert clock.goes.is_set()
     assert seen.message == "no complete answer in time"
 
 
