@@ -384,11 +384,11 @@ def test_a_person_reads_chinese(window: Callable[[int], tuple[Screen, Emulator]]
     """Sign-in, cancelled and approved, status and doctor on a real terminal: no line that the program wrote is wider than it."""
     screen, emulator = window(columns)
     screen.type("$K login --no-browser --no-qr\n")
-    screen.wait_for("正在等待你的批准。")
-    for text in ("登录 Kimi Code", "请在浏览器中打开此页面", "剩余", "取消"):
-        assert text in screen.text
+    for text in ("正在等待你的批准。", "登录 Kimi Code", "请在浏览器中打开此页面", "剩余", "取消"):
+        screen.wait_for(text)
     screen.type("q")
-    screen.until(lambda: "登录在批准之前已取消，未保存任何内容。" in "".join(screen.text.split()))
+    cancelled = "登录在批准之前已取消，未保存任何内容。"
+    screen.until(lambda: cancelled in "".join(screen.text.split()) and screen.text.endswith("$"))
     screen.type("clear; $K login --no-browser --no-qr\n")
     screen.wait_for("正在等待你的批准。")
     emulator.state.decide(emulator.state.find_code().user_code, "approved")

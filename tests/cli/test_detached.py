@@ -290,10 +290,16 @@ def test_where_a_process_lives_on(
     assert detached.can_outlive_us() is lives_on
 
 
+ALL_END = '"$@"; status=$?; while set -- /proc/[0-9]*; [ $# -gt 1 ]; do sleep 0.01; done; exit $status'
+"""For a shell that is the first process: with its end the kernel would end a renewal before that can send anything."""
+
+
 def in_container(*args: str) -> subprocess.CompletedProcess[str]:
-    """`kimi-auth` as the first process of a PID namespace of its own."""
-    line = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "kimi_auth", *args]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+    """`kimi-auth` in a PID namespace of its own, to the end of all that it started there."""
+    line = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", ALL_END, "sh"]
+    return subprocess.run(
+        [*line, sys.executable, "-m", "kimi_auth", *args], capture_output=True, text=True, check=False
+    )
 
 
 def needs_namespaces() -> None:

@@ -48,8 +48,10 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 async def ends(listener: Keys, within_s: float = 0.3) -> bool:
     """Whether the person leaves within this time of our own; a long one is only waited for when that does not happen."""
     own, left = OwnTime(), asyncio.ensure_future(listener.left())
-    while not left.done() and own.read() < within_s:
-        await asyncio.wait({left}, timeout=0.05)
+    while True:
+        await asyncio.wait({left}, timeout=0.05)  # at least once: it begins only here
+        if left.done() or own.read() >= within_s:
+            break
     if not left.done():
         left.cancel()
         await asyncio.wait({left})

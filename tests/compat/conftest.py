@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 from house.patience import heard
 from pydantic import BaseModel, Field, SecretStr
+from starlette.responses import Response
 
 from kimi_auth.compat.oauth import KIMI_CODE_OAUTH_KEY, OAuthRef, OAuthToken, save_tokens
 from kimi_auth.session import Session
-from kimi_auth.testing.emulator import Emulator
+from kimi_auth.testing.emulator import Emulator, app
+from kimi_auth.testing.emulator.authorization_server import State
+from kimi_auth.testing.emulator.call import Call, Endpoint
 from kimi_auth.token import Token
 
 CHECKOUT = Path(__file__).parents[2]
@@ -148,6 +152,21 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         for name, value in emulator.env.items():
             monkeypatch.setenv(name, value)
         yield World(emulator, home / ".kimi")
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], bool]], None]:
+    """`hold("token", is_open)`: what that endpoint of the emulator answers goes out once `is_open()` is true."""
+    serve, gates = app._serve, dict[str, Callable[[], bool]]()
+
+    async def held(state: State, name: str, endpoint: Endpoint, call: Call) -> Response:
+        answer = await serve(state, name, endpoint, call)
+        while name in gates and not gates[name]():
+            await asyncio.sleep(0.01)
+        return answer
+
+    monkeypatch.setattr(app, "_serve", held)
+    return gates.__setitem__
 
 
 # --- the real one ----------------------------------------------------------------------------------------------------

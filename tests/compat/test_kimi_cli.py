@@ -126,12 +126,14 @@ def test_a_turn_after_the_login_was_revoked(world: Any, kimi: KimiCli) -> None:
     assert world.another().status().state in {"revoked", "usable"}
 
 
-def test_the_background_sync(world: Any, kimi: KimiCli) -> None:
+def test_the_background_sync(world: Any, kimi: KimiCli, hold: Callable[..., None]) -> None:
     """A start of the Kimi CLI brings new models into config.toml, and leaves what the user wrote there alone."""
     assert kimi("login", "--json").returncode == 0
     world.config_file.write_text("# mine\n" + world.config_file.read_text())
     world.state.models = world.state.models[:1]
-    world.state.inject(Fault("chat", latency_s=1.0))  # the Kimi CLI waits for its sync no longer than for its turn
+    before = world.config_file.read_text()
+    # The Kimi CLI waits for its sync no longer than for its turn.
+    hold("chat", lambda: world.config_file.read_text() != before)
     kimi("--print", "-p", "hello there")
     text = world.config_file.read_text()
     assert text.startswith("# mine\n")

@@ -11,6 +11,7 @@ import pytest
 from house.patience import NO_LIMIT_S
 from pydantic import SecretStr
 
+from kimi_auth import drain
 from kimi_auth.compat.oauth import (
     KIMI_CODE_OAUTH_KEY,
     OAuthError,
@@ -224,6 +225,7 @@ def test_resolve_api_key(world: Any, state: str, in_loop: bool, gets: str) -> No
     stored = world.another()._components.store.read().token
     expected = {"stored": given, "renewed": stored.access_token if stored else "", "static": STATIC}
     assert got == expected[gets]
+    assert drain(NO_LIMIT_S)
     assert world.state.counts["rotations"] == (gets == "renewed")
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house.patience import NO_LIMIT_S
+from house.patience import NO_LIMIT_S, until
 
 from kimi_auth.errors import StorageError, WrongIssuer
 from kimi_auth.login.view import SilentView
 from kimi_auth.signing import adopt_login
 from kimi_auth.store.formats import decode_record
-from kimi_auth.testing.emulator import Emulator, Fault
+from kimi_auth.testing.emulator import Emulator
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(600)]
 
@@ -51,8 +51,8 @@ def both(
 
 
 @contextmanager
-def always_whole(credential: Path) -> Iterator[list[str]]:
-    """Reads the file without a pause while the block runs; gives the faults found, and how often it was read last."""
+def always_whole(credential: Path) -> Iterator[tuple[list[str], Callable[[], None]]]:
+    """Reads the file without a pause while the block runs; gives the faults found, and what waits until it was read again."""
     found: list[str] = []
     over = threading.Event()
     reads = 0
@@ -60,20 +60,23 @@ def always_whole(credential: Path) -> Iterator[list[str]]:
     def read() -> None:
         nonlocal reads
         while not over.wait(0.001):
-            reads += 1
             try:
                 decode_record(credential.read_bytes(), credential)
             except (OSError, StorageError) as error:
                 found.append(f"{type(error).__name__}: {error}")
+            reads += 1
+
+    def is_read() -> None:
+        before = reads
+        until(lambda _: reads > before, "a look at the record")
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        yield found
+        yield found, is_read
     finally:
         over.set()
         reader.join()
-    assert reads > ROTATIONS
 
 
 def still_signed_in(world: Any, theirs: Any, ours: Any, found: list[str]) -> None:
@@ -91,13 +94,14 @@ def still_signed_in(world: Any, theirs: Any, ours: Any, found: list[str]) -> Non
 def test_alternating(both: tuple[Any, Any, Any]) -> None:
     """50 rotations, by turns: each process uses the other's newest pair for its next rotation."""
     world, theirs, ours = both
-    with always_whole(world.share_dir / "credentials" / "kimi-code.json") as found:
+    with always_whole(world.share_dir / "credentials" / "kimi-code.json") as (found, is_read):
         for number in range(ROTATIONS):
             worker, other = (theirs, ours) if number % 2 else (ours, theirs)
             done = worker.ask(do="refresh")
             assert done["status"] == 200
             assert world.state.counts["rotations"] == number + 1
             assert other.ask(do="read")["pair"] == done["pair"]
+            is_read()
     still_signed_in(world, theirs, ours, found)
 
 
@@ -105,7 +109,7 @@ def test_at_the_same_moment(both: tuple[Any, Any, Any]) -> None:
     """Both are told to renew at once, until there were 50 rotations: a moment costs one or two, and never the login."""
     world, theirs, ours = both
     moments = 0
-    with always_whole(world.share_dir / "credentials" / "kimi-code.json") as found:
+    with always_whole(world.share_dir / "credentials" / "kimi-code.json") as (found, is_read):
         while world.state.counts["rotations"] < ROTATIONS:
             before = world.state.counts["rotations"]
             for worker in (theirs, ours):
@@ -113,21 +117,25 @@ def test_at_the_same_moment(both: tuple[Any, Any, Any]) -> None:
             assert [worker.answer()["status"] for worker in (theirs, ours)] == [200, 200]
             assert 1 <= world.state.counts["rotations"] - before <= 2
             moments += 1
+            is_read()
     assert moments >= ROTATIONS / 2
     still_signed_in(world, theirs, ours, found)
 
 
-def test_a_slow_server(both: tuple[Any, Any, Any]) -> None:
-    """While our renewal waits 4 s for its answer they wait for the lock, and then use what it brought.
+def test_a_slow_server(both: tuple[Any, Any, Any], hold: Callable[..., None]) -> None:
+    """While our renewal waits for its answer they wait for the lock, and then use what it brought.
 
     From about 5 s on they would not: they try the lock five times, 1 to 2 s apart, and then renew without it. A server
     that is strict about reuse ends the login then, as it does between two Kimi CLIs.
     """
     world, theirs, ours = both
-    world.state.inject(Fault("token", grant="refresh_token", latency_s=4.0))
+    refused = threading.Event()
+    hold("token", refused.is_set)
     ours.send(do="refresh")
     assert world.state.wait_for(lambda state: state.counts["rotations"] == 1, NO_LIMIT_S)
-    assert theirs.ask(do="refresh")["status"] == 200
+    assert theirs.ask(do="refresh", tells=True) == {"refused": True}
+    refused.set()
+    assert theirs.answer()["status"] == 200
     assert ours.answer()["status"] == 200
     assert world.state.counts["refreshes"] == 1
     still_signed_in(world, theirs, ours, [])

@@ -1,12 +1,14 @@
 """A process with the Kimi CLI's own authentication, untouched: it obeys one JSON line at a time and answers with one.
 
 Orders: {"do": "refresh"} is what it does before a turn, {"do": "read"} loads the record on disk, {"do": "login"} signs
-in. Each answer says what it holds then: the pair's identity, and what the platform says to the access token.
+in. Each answer says what it holds then: the pair's identity, and what the platform says to the access token. "tells" in an
+order: {"refused": true} comes before the answer, when the kernel has refused it the lock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -40,12 +42,32 @@ async def obey(do: str, manager: OAuthManager) -> dict[str, Any]:
     }
 
 
+def say(**answer: Any) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def tell_a_refusal() -> None:
+    flock = fcntl.flock
+
+    def trying(descriptor: int, operation: int) -> None:
+        try:
+            flock(descriptor, operation)
+        except BlockingIOError:
+            fcntl.flock = flock
+            say(refused=True)
+            raise
+
+    fcntl.flock = trying
+
+
 async def main() -> None:
     manager = OAuthManager(load_config())
     while line := await asyncio.to_thread(sys.stdin.readline):
-        answer = await obey(json.loads(line)["do"], manager)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        order = json.loads(line)
+        if order.get("tells"):
+            tell_a_refusal()
+        say(**await obey(order["do"], manager))
 
 
 asyncio.run(main())

@@ -27,7 +27,7 @@ from kimi_auth.testing.emulator import app, oauth
 from kimi_auth.testing.emulator.authorization_server import State
 from kimi_auth.testing.emulator.call import Call, Endpoint
 
-__all__ = ["IN_FLIGHT", "HoldingStage", "settled", "stop"]
+__all__ = ["IN_FLIGHT", "HoldingStage", "stop"]
 
 IN_FLIGHT = "in flight"
 """The step after `exchanging`, `polling` or `revoking`: the request was processed, and its answer is kept back."""
@@ -75,12 +75,6 @@ class HoldingStage(Stage):
 
     async def _sent(self) -> None:
         self._was_sent.set()
-
-
-def settled(worker: Worker) -> None:
-    """Waits until every thread of the process waits for something: a signal that comes just before a wait does not end that wait,
-    and Python's handler runs only after it."""
-    assert worker.soon("end") is None
 
 
 def stop(worker: Worker) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
-from crash.held_answers import IN_FLIGHT, HoldingStage, settled
+from crash.held_answers import IN_FLIGHT, HoldingStage
 from fleet.invariants import violations
 from fleet.stage import Age, Stage, Worker
 from house.patience import NO_LIMIT_S
@@ -188,7 +188,6 @@ def signals(*numbers: signal.Signals) -> Callable[[Worker], None]:
 
 def interrupt_impatiently(worker: Worker) -> None:
     """The second one comes when the first has reached the task: microseconds after it, asyncio itself may lose a wake-up."""
-    settled(worker)
     worker.send(signal.SIGINT)
     worker.wait_for("cancelled")
     worker.send(signal.SIGINT)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from crash.held_answers import IN_FLIGHT, HoldingStage, settled
+from crash.held_answers import IN_FLIGHT, HoldingStage
 from crash.test_refresh import MOMENTS, STEPS, stand, stand_in_block
 from fleet.invariants import violations
 from fleet.stage import Age
@@ -54,8 +54,6 @@ def survives(stage: HoldingStage, use: Use, moment: str, number: signal.Signals)
         worker = stand_in_block(stage, token, moment)
     else:
         worker = stand(stage, use.call, moment, **use.options)
-    if use.call == "obtain_and_stay":
-        settled(worker)  # its main thread waits for more than the answer
     worker.send(number)
     if is_protected:
         stage.let_go(worker, moment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house.patience import heard
+from house.patience import NO_LIMIT_S, heard
 
 from kimi_auth.cli import main
 from kimi_auth.cli.doctor import homes
@@ -60,6 +61,7 @@ def test_the_lock(code_home: Path, doctor: Callable[[], Told]) -> None:
     """A held lock and one left behind are told, and are no finding."""
     path = code_home / "oauth/kimi-code.lock"
     path.mkdir()
+    os.utime(path, (time.time() + 50,) * 2)  # a holder stamps it ahead
     assert doctor()["lock of kimi-code"][0][0].startswith("held by kimi-code")
     os.utime(path, (1.0, 1.0))
     evidence, step = doctor()["lock of kimi-code"][0]
@@ -187,7 +189,7 @@ def test_unfinished_writes(code_home: Path, doctor: Callable[[], Told]) -> None:
     """Those of an ended kimi-code are named, one that is being written is not."""
     dead = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     dead.communicate()
-    for pid, age_s in ((dead.pid, 60), (os.getpid(), 60), (dead.pid + 1, 0)):
+    for pid, age_s in ((dead.pid, 60), (os.getpid(), 60), (dead.pid + 1, -NO_LIMIT_S)):
         path = code_home / f"credentials/kimi-code.json.tmp.{pid}.0a1b2c3d"
         path.touch()
         os.utime(path, (time.time() - age_s,) * 2)
@@ -235,5 +237,10 @@ def test_another_clock(code_home: Path, monkeypatch: pytest.MonkeyPatch, doctor:
         os.utime(path, (time.time() - 60, time.time() - 60))
 
     monkeypatch.setattr(files, "create", late)
+    began_s = time.monotonic()
     evidence, step = doctor()["clocks"][0]
-    assert ("60 s" in evidence, "NTP" in step) == (True, True)
+    took_s = time.monotonic() - began_s
+    told = re.search(r"by (-\d+) s", evidence)
+    assert told, evidence
+    assert -60 <= int(told[1]) <= -59.5 + took_s
+    assert "NTP" in step

@@ -8,10 +8,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from house.patience import TICK_S, joined
+from house.patience import joined, until
 from house.ports import freed, silent_port
 from house.waits import TESTS, sources
 
@@ -58,12 +59,20 @@ def test_what_holds_a_port_is_not(text: str) -> None:
     assert list(given_back(text)) == []
 
 
-def test_a_port_is_freed() -> None:
+def test_a_port_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once its server has ended; until then it is waited for."""
     server = socket.create_server(("127.0.0.1", 0))
+    create_server, looks = socket.create_server, threading.Semaphore(0)
+
+    def look(*args: Any) -> socket.socket:
+        looks.release()
+        return create_server(*args)
+
+    monkeypatch.setattr(socket, "create_server", look)
     waiting = threading.Thread(target=freed, args=(f"http://127.0.0.1:{server.getsockname()[1]}/v1",))
     waiting.start()
-    waiting.join(TICK_S)
+    for _ in range(2):  # the second one says that the first did not find it free
+        until(lambda tick_s: looks.acquire(timeout=tick_s), "a look")
     assert waiting.is_alive()
     server.close()
     joined(waiting)

@@ -230,6 +230,7 @@ def test_an_expired_code_is_the_servers_word_too(name: str, account_at: Callable
 def test_slow_down(name: str, account_at: Callable[..., Account]) -> None:
     """A server whose clock runs slower asks for a longer interval; it gets it for good, and the login goes on."""
     account = account_at(name)
+    account.server.stand()
     waits = 0
 
     def slowly(seconds: float) -> None:

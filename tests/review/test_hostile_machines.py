@@ -160,7 +160,7 @@ def chromium() -> Iterator[Any]:
         cannot_run("chromium is not on PATH; to enable: apt-get install chromium")
     sync = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=0)
         yield browser
         browser.close()
 
@@ -169,6 +169,7 @@ def chromium() -> Iterator[Any]:
 def test_no_script_runs_in_a_browser(chromium: Any, tmp_path: Path) -> None:
     """Every picture of every hostile machine is opened, and everything in it is pointed at and clicked."""
     window = chromium.new_page()
+    window.set_default_timeout(0)
     window.add_init_script("window.ran = () => { window.hasRun = true }")
     window.goto("data:text/html,<img src=x onerror=ran()>")
     window.wait_for_function("window.hasRun")  # the mark can be set

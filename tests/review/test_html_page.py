@@ -275,6 +275,18 @@ def page_file(tmp_path: Path) -> Path:
     return file
 
 
+def go(desk: Page, file: Path, name: str) -> None:
+    """Opens a section by its address, and waits for all that follows: a page that is there already hears of its new address later,
+    and the browser's own jump to it comes in a frame after the script."""
+    desk.goto(f"{file.as_uri()}#{name}")
+    is_shown(desk, name)
+    desk.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
+
+def is_shown(desk: Page, name: str) -> None:
+    desk.wait_for_function("(name) => document.querySelector('section[data-shown]')?.id === name", arg=name)
+
+
 @pytest.mark.browser
 def test_in_a_browser(desk: Page, page_file: Path) -> None:
     """Tabs by click and by key, a row lights its arrow and the other way round, nothing wider than a phone."""
@@ -303,10 +315,11 @@ def test_in_a_browser(desk: Page, page_file: Path) -> None:
     arrow.dispatch_event("mouseenter")
     assert "lit" in str(row.get_attribute("class")).split()
     page.locator("#token_lifecycle svg a", has_text="walks token_refresh").first.click()
+    is_shown(page, "token_refresh")
     assert page.locator("section:visible").get_attribute("id") == "token_refresh"
     page.set_viewport_size({"width": 390, "height": 760})
     for name in ("overview", "device_login", "token_lifecycle", "proof", "faults", "answers"):
-        page.goto(f"{page_file.as_uri()}#{name}")
+        go(page, page_file, name)
         assert page.locator("section:visible").get_attribute("id") == name
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
         for part in ("nav a[aria-current]", *(["section[data-shown] .dot"] if name in OWN else [])):
@@ -324,7 +337,7 @@ def test_what_a_row_lights_up_is_in_sight(desk: Page, page_file: Path, width: in
     """Wherever a row stands in the window, its arrow is lit where it can be seen, in the picture or in the lens."""
     desk.set_viewport_size({"width": width, "height": height})
     for name, machine in OWN.items():
-        desk.goto(f"{page_file.as_uri()}#{name}")
+        go(desk, page_file, name)
         hidden, lit = desk.evaluate(
             """() => {
                 const hidden = [], section = document.querySelector("section[data-shown]");
@@ -354,7 +367,7 @@ def test_what_a_row_lights_up_is_in_sight(desk: Page, page_file: Path, width: in
 def test_a_click_on_an_arrow_leads_to_its_row(desk: Page, page_file: Path) -> None:
     """The row comes into the window and has the keyboard; a link from elsewhere shows its heading below the bar."""
     desk.set_viewport_size({"width": 1200, "height": 900})
-    desk.goto(f"{page_file.as_uri()}#device_login")
+    go(desk, page_file, "device_login")
     desk.locator('#device_login g[data-edges~="polling.slow_down"] text').first.click()
     row = desk.locator("tr:has(a.here:focus)")
     assert row.get_attribute("data-edge") == "polling.authorization_pending", "the first of those that share the arrow"
@@ -363,8 +376,7 @@ def test_a_click_on_an_arrow_leads_to_its_row(desk: Page, page_file: Path) -> No
     assert 0 < box["y"] < 900
     for name in ("faults", "token_lifecycle"):
         desk.goto("about:blank")
-        desk.goto(f"{page_file.as_uri()}#{name}")
-        desk.wait_for_timeout(50)  # the browser's own jump to the fragment comes after the script
+        go(desk, page_file, name)
         heading, bar = desk.locator(f"#{name} h2").bounding_box(), desk.locator("nav").bounding_box()
         assert heading is not None
         assert bar is not None

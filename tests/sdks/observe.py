@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from house.no_secrets import SECRET
 from house.patience import NO_LIMIT_S, until
 
 from kimi_auth import Session, SilentView
 from kimi_auth.testing import Emulator
+from kimi_auth.wire.answers import Grant
 from sdks.programs import Program, Reply, started
 from sdks.recipes import Recipe
 
@@ -139,6 +140,10 @@ def observed(recipe: Recipe, python: str, environ: Mapping[str, str], folder: Pa
     folder.mkdir()
     share_dir = str(folder / "share")
     with Emulator(approve_after_s=0, interval_s=1, access_ttl_s=NO_LIMIT_S, share_dir=share_dir) as server:
-        state, grow = server.state, server.state._grow
-        state._grow = lambda *given, **more: grow(*given, **more)._replace(expires_in_s=TOKEN_LIFE_S)  # type: ignore[method-assign]
+        grow = server.state._grow
+
+        def saying_less(*given: Any, **more: Any) -> Grant:
+            return grow(*given, **more)._replace(expires_in_s=TOKEN_LIFE_S)
+
+        server.state._grow = saying_less  # type: ignore[method-assign]
         return Observed(recipe, python, environ, server, folder).course()

@@ -337,5 +337,5 @@ class AuthlibServer(RealServer):
             self._thread.join()
             self._http.server_close()
 
-    def _set_ahead(self, ahead_s: float) -> None:
-        self._clock.ahead_s = ahead_s
+    def _set_clock(self, ahead_s: float, stands_at_s: float | None) -> None:
+        self._clock.set(ahead_s, stands_at_s)

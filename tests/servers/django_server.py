@@ -16,7 +16,7 @@ from servers.real_server import RealServer, Settings
 
 
 class DjangoServer(RealServer):
-    """One process; it ends with its stdin. Its clock is the system's: `advance` is not for it."""
+    """One process; it ends with its stdin. Its clock is the system's: `advance` and `stand` are not for it."""
 
     name = "django-oauth-toolkit"
     page = "/o/device/"
@@ -55,6 +55,6 @@ class DjangoServer(RealServer):
             heard(self._process)  # closes stdin, which ends the server
             self._stderr.close()
 
-    def _set_ahead(self, ahead_s: float) -> None:
-        if ahead_s:
+    def _set_clock(self, ahead_s: float, stands_at_s: float | None) -> None:
+        if ahead_s or stands_at_s is not None:
             raise ValueError("django-oauth-toolkit runs on the system's clock")

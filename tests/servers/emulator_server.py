@@ -45,5 +45,5 @@ class EmulatorServer(RealServer):
         if answer.status_code != 200:
             raise PageError(f"emulator: the code was not decided upon: {answer.text}")
 
-    def _set_ahead(self, ahead_s: float) -> None:
-        self._clock.ahead_s = ahead_s
+    def _set_clock(self, ahead_s: float, stands_at_s: float | None) -> None:
+        self._clock.set(ahead_s, stands_at_s)

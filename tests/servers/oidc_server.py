@@ -54,10 +54,10 @@ class OidcServer(RealServer):
             heard(self._process)  # closes stdin, which ends the server
             self._stderr.close()
 
-    def _set_ahead(self, ahead_s: float) -> None:
+    def _set_clock(self, ahead_s: float, stands_at_s: float | None) -> None:
         with self._talking:
             assert self._process.stdin
-            self._process.stdin.write(json.dumps({"ahead_s": ahead_s}) + "\n")
+            self._process.stdin.write(json.dumps({"ahead_s": ahead_s, "stands_at_s": stands_at_s}) + "\n")
             self._process.stdin.flush()
             self._hear()
 

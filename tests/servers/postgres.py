@@ -147,7 +147,7 @@ class Cluster:
         return made
 
     def alone(self) -> None:
-        """Waits for the end of the server's process of each `admin`, all of which are closed: until then it counts against limits."""
+        """Waits for the end of the server's process of each `admin`, all of them closed: until then it counts against limits."""
         until(lambda tick_s: not any(map(exists, self._served)) or time.sleep(min(tick_s, 0.01)), "the end of sessions")
 
     def ask(self, statement: str, *values: object) -> list[Any]:

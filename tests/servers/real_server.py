@@ -36,7 +36,8 @@ class Settings:
 class RealServer(ABC):
     """One running server on a loopback port.
 
-    Time passes for the server as in reality, plus what `advance` added: a test ages codes and tokens without sleeping.
+    Time passes for the server as in reality, plus what `advance` added: a test ages codes and tokens without sleeping. After
+    `stand` it passes by `advance` alone: how long the test's own steps take decides nothing.
     The server's clock has nothing to do with a frozen clock of the test.
     """
 
@@ -49,6 +50,7 @@ class RealServer(ABC):
         self.settings = settings
         self.oauth_host = ""  # set by the subclass once it listens: "http://127.0.0.1:PORT"
         self._ahead_s = 0.0
+        self._stands_at_s: float | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.oauth_host}>"
@@ -74,12 +76,17 @@ class RealServer(ABC):
     def advance(self, seconds: float) -> None:
         """Let time pass for the server only."""
         self._ahead_s += seconds
-        self._set_ahead(self._ahead_s)
+        self._set_clock(self._ahead_s, self._stands_at_s)
+
+    def stand(self) -> None:
+        """No time passes for the server by itself, until its clock is set back."""
+        self._stands_at_s = ServerClock().now_s()
+        self._set_clock(self._ahead_s, self._stands_at_s)
 
     def reset_clock(self) -> None:
         """Back to real time."""
-        self._ahead_s = 0.0
-        self._set_ahead(0.0)
+        self._ahead_s, self._stands_at_s = 0.0, None
+        self._set_clock(0.0, None)
 
     @property
     @abstractmethod
@@ -90,7 +97,7 @@ class RealServer(ABC):
         """End the server and free its port; twice is no error."""
 
     @abstractmethod
-    def _set_ahead(self, ahead_s: float) -> None: ...
+    def _set_clock(self, ahead_s: float, stands_at_s: float | None) -> None: ...
 
     def _decide(self, decision: Decision, user_code: str) -> None:
         answers = {"user_code": user_code, **self.answers[decision]}
@@ -110,13 +117,17 @@ class PageError(AssertionError):
 
 
 class ServerClock:
-    """Real seconds plus an advance. It reads the system's clock itself, so freezegun does not stop it."""
+    """Real seconds, or those at which it stands, plus an advance. It asks the system itself, so freezegun does not stop it."""
 
     def __init__(self) -> None:
-        self.ahead_s = 0.0
+        self.set(0.0, None)
+
+    def set(self, ahead_s: float, stands_at_s: float | None) -> None:
+        self._ahead_s, self._stands_at_s = ahead_s, stands_at_s
 
     def now_s(self) -> float:
-        return time.clock_gettime(time.CLOCK_REALTIME) + self.ahead_s
+        now_s = time.clock_gettime(time.CLOCK_REALTIME) if self._stands_at_s is None else self._stands_at_s
+        return now_s + self._ahead_s
 
 
 @dataclass

@@ -48,8 +48,9 @@ REAL_SERVERS: Final = ("oidc-provider", "authlib")
 
 @pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.real_server] * (n in REAL_SERVERS)) for n in SERVERS])
 def client(request: pytest.FixtureRequest, server_pool: Pool) -> Iterator[Client]:
-    """A bare client of each server in turn."""
+    """A bare client of each server in turn, whose clock stands."""
     with Client(server_pool.get(request.param)) as client:
+        client.server.stand()
         yield client
 
 

@@ -177,6 +177,7 @@ def test_readable() -> None:
 def test_a_frozen_test_does_not_stop_the_server(authlib_server: RealServer) -> None:
     """A test may freeze its own clock: a server in the same process goes by real time and its own advance."""
     with freezegun.freeze_time("2001-01-01", real_asyncio=True), Client(authlib_server) as client:
+        client.server.stand()
         pair = client.sign_in()
         client.server.advance(899)
         assert client.models_status(pair) == 200

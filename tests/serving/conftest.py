@@ -387,8 +387,8 @@ def serving(emulator: Emulator, tmp_path: Path, short: Path) -> Iterator[Serving
 
 
 class Looks:
-    """The looks at the clients of one server, 50 ms apart instead of 30 s, from `begin` on: a test says when a request has arrived. No other
-    server of this process looks at all."""
+    """One server looks at its clients every 50 ms instead of every 30 s, and from `begin` on: a test says when a request has
+    arrived. No other server of this process looks at all."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._server: LoopbackServer | None = None

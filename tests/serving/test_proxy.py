@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from house.libraries import in_library
-from house.patience import PATIENCE_S, met
+from house.patience import met
 from house.ports import silent_port
 
 from kimi_auth import Session
@@ -204,7 +204,7 @@ def test_twenty_refused_requests_rotate_once(signed_in: Emulator) -> None:
     """Twenty requests that all meet a 401 cause one rotation, and twenty answers; a second 401 at once ends no service."""
     body = json.dumps({"model": "kimi-for-coding", "messages": [{"role": "user", "content": "hello"}]})
     state = signed_in.state
-    session = Session(environ=signed_in.env)
+    session = Session(environ=signed_in.env, clock=Standstill())
     with CommandProxy(session) as served, ThreadPoolExecutor(20) as pool:
 
         def chat(_: int) -> int:
@@ -253,7 +253,7 @@ def test_events_pass_as_they_come() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for number, gate in enumerate(may_go_on):
             await send({"type": "http.response.body", "body": b"data: %d\n\n" % number, "more_body": True})
-            await asyncio.to_thread(gate.wait, PATIENCE_S)
+            await asyncio.to_thread(met, gate)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     with Api(handler) as api, CommandProxy(Source(api.base)) as served:
@@ -490,7 +490,7 @@ def test_cancelling_is_no_hanging_up() -> None:
     async def work(api: Api) -> bool:
         served = Proxy(Source(api.base), api.base)
         task = asyncio.create_task(_asked(served, "/api/models"))
-        assert await asyncio.to_thread(has_come.wait, PATIENCE_S)
+        await asyncio.to_thread(met, has_come)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await served.aclose()

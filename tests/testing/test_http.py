@@ -235,13 +235,19 @@ def test_work_goes_on_without_the_client(visitor: Any) -> None:
     """A client that hangs up while its answer is delayed has spent its token."""
     grant = visitor.sign_in()
     visitor.state.inject(Fault("token", latency_s=600))
+
+    def wait(step: str, _: object) -> None:
+        if step == "http11.receive_response_headers.started":
+            assert visitor.state.wait_for(lambda state: state.counts["rotations"] == 1, NO_LIMIT_S)
+
     with pytest.raises(httpx.ReadTimeout):
         visitor.http.post(
             TOKEN,
             data={"client_id": CLIENT_ID, "grant_type": "refresh_token", "refresh_token": grant["refresh_token"]},
             timeout=httpx.Timeout(NO_LIMIT_S, read=0.05),
+            extensions={"trace": wait},
         )
-    assert visitor.state.wait_for(lambda state: state.counts["rotations"] == 1, NO_LIMIT_S)
+    assert visitor.refresh(grant["refresh_token"]).status_code == 400
 
 
 def test_latency_setting_delays_the_answer_only(visit: Visit) -> None:

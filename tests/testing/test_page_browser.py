@@ -36,7 +36,7 @@ def browser() -> Iterator[Any]:
     if path is None:
         cannot_run("chromium is not on PATH", "apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=0)
         yield browser
         browser.close()
 
@@ -171,6 +171,7 @@ def test_every_view(visitor: Any, browser: Any, view: dict[str, Any]) -> None:
     """At each width and in each scheme the badge shows, nothing overflows, focus is seen, labels are real."""
     code = visitor.ask_code(**{"X-Msh-Device-Name": "a-name-without-a-single-blank-" * 4})
     page = browser.new_page(**view)
+    page.set_default_timeout(0)
     try:
         for url in ("/", "/device", "/device?user_code=nothing", f"/device?user_code={code['user_code']}"):
             page.goto(visitor.emulator.base_url + url)

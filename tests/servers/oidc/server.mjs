@@ -1,8 +1,9 @@
 // oidc-provider in the place of auth.kimi.com, with a coding API beside it, for tests on the loopback interface.
 //
 // Settings come from the environment (see `settings`). The first line on stdout is {"oauth_host", "api_base"}; after
-// that every line of JSON on stdin is a command, answered with the same line on stdout: {"ahead_s": N} moves the
-// server's clock N seconds before the real one. The end of stdin ends the server, so it never outlives its parent.
+// that every line of JSON on stdin is a command, answered with the same line on stdout: {"ahead_s": N, "stands_at_s": null}
+// moves the server's clock N seconds before the real one, and a number instead of null before that, at which it stands.
+// The end of stdin ends the server, so it never outlives its parent.
 
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -30,8 +31,9 @@ const SCOPE = 'kimi-code';
 const models = readFileSync(new URL('../models.json', import.meta.url));
 
 let ahead_s = 0;
+let stands_at_s = null;
 const realNow = Date.now;
-Date.now = () => realNow() + ahead_s * 1000;
+Date.now = () => (stands_at_s === null ? realNow() : Math.floor(stands_at_s * 1000)) + ahead_s * 1000;
 
 const http = createServer();
 await new Promise((resolve) => { http.listen(settings.port, '127.0.0.1', resolve); });
@@ -150,6 +152,6 @@ const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
 const answer = provider.callback();
 http.on('request', answer);
 createInterface({ input: process.stdin })
-  .on('line', (line) => { ({ ahead_s } = JSON.parse(line)); say({ ahead_s }); })
+  .on('line', (line) => { ({ ahead_s, stands_at_s } = JSON.parse(line)); say({ ahead_s, stands_at_s }); })
   .on('close', () => process.exit(0));
 say({ oauth_host: host, api_base: apiBase });
