@@ -243,9 +243,10 @@ class Serving:
         self.thread: threading.Thread | None = None
         emulator.sign_in(share_dir, account=account or UNLABELLED)
 
-    def start(self, *options: str) -> dict[str, Any]:
-        """Starts it; returns its ready line."""
-        line = [sys.executable, "-m", "kimi_auth", "serve", "--json", "--sockets", str(self.sockets), *options]
+    def start(self, *options: str, descriptors: int = 0) -> dict[str, Any]:
+        """Starts it, where said with this usual limit of open files; returns its ready line."""
+        line = ["sh", "-c", f'ulimit -S -n {descriptors} && exec "$@"', "sh"] if descriptors else []
+        line += [sys.executable, "-m", "kimi_auth", "serve", "--json", "--sockets", str(self.sockets), *options]
         line += ["--account", self.account] if self.account else []
         self.process = subprocess.Popen(line, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import socket
 import threading
 import time
@@ -267,12 +266,7 @@ def test_more_sandboxes_than_descriptors(serving: Serving) -> None:
     """Where the usual limit of descriptors is below the number of grants and their clients, the server raises it as far as the system lets
     it: each grant is served."""
     boxes = [serving.grant(f"agent-{number}") for number in range(45)]
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (48, before[1]))
-    try:
-        serving.start()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    serving.start(descriptors=48)
     for box in boxes:
         there(box.socket_dir / "kimi.sock")
     with ThreadPoolExecutor(30) as pool:
